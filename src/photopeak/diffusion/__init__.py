@@ -1,0 +1,1 @@
+"""Diffusion mathematics: bridges and samplers, without networks or data."""

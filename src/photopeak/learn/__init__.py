@@ -1,0 +1,1 @@
+"""What training needs: feed, loop, checkpoint, moving average."""

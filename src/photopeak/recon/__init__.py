@@ -1,0 +1,1 @@
+"""Updates image to image, and the loops that repeat them."""

@@ -1,0 +1,1 @@
+"""Patients who do not exist: anatomy, tracer, population, acquisition, cohort."""
