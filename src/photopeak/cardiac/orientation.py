@@ -1,7 +1,8 @@
 """The heart's own axes, and the three reslices that are one volume seen from three sides.
 
-Display follows ASNC 2018 (doi:10.1007/s12350-018-1283-y): SA apex to base with the lateral wall at image right and anterior
-up; VLA septal to lateral with base left and apex right; HLA inferior to anterior with the apex up and the septum left.
+Display follows ASNC 2018 (doi:10.1007/s12350-018-1283-y): SA apex to base with the lateral wall at image right and
+anterior up; VLA septal to lateral with base left and apex right; HLA inferior to anterior with the apex up and the
+septum left.
 """
 
 from collections.abc import Sequence

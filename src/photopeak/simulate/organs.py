@@ -1,0 +1,305 @@
+"""Where the organs of a patient lie: named shapes in LPS mm, the first of two that overlap wins.
+
+The axis of the body is x = y = 0 and the left ventricle's middle is at z = 0. Sizes are those of a supine adult, scaled
+with the patient; nothing here is a measurement of a person.
+"""
+
+
+import numpy as np
+
+from photopeak.simulate.population import Patient
+from photopeak.simulate.shapes import (
+    Array,
+    Shape,
+    boxed,
+    ellipsoid,
+    grown,
+    half_space,
+    intersection,
+    outside,
+    superellipse,
+    tube,
+)
+from photopeak.simulate.ventricle import LeftVentricle
+
+Layers = list[tuple[str, Shape]]
+_TALL = (-400.0, 320.0)
+
+
+def layout(patient: Patient) -> Layers:
+    """(tissue, shape) pairs from the highest priority to the lowest."""
+    trunk = Trunk(patient)
+    return [
+        *_heart(patient, trunk),
+        *_bones(trunk),
+        *_vessels(patient, trunk),
+        *_abdomen(patient, trunk),
+        *_mediastinum(patient, trunk),
+        ("lung", trunk.lungs()),
+        *_limbs(patient, trunk),
+        ("breast", _breast(patient, trunk, 1)),
+        ("breast", _breast(patient, trunk, -1)),
+        ("adipose", trunk.skin()),
+        ("adipose", _bust(patient, trunk, 1)),
+        ("adipose", _bust(patient, trunk, -1)),
+    ]
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The walls of chest and abdomen, and the diaphragm between them."""
+
+    patient: Patient
+
+    @property
+    def half_width(self) -> float:
+        return self.patient.chest_width_mm / 2
+
+    @property
+    def half_depth(self) -> float:
+        return self.patient.chest_depth_mm / 2
+
+    @property
+    def inner_width(self) -> float:
+        """Half width inside the ribs at the heart."""
+        return self.half_width - self.patient.fat_mm - 15.0
+
+    @property
+    def inner_depth(self) -> float:
+        return self.half_depth - self.patient.fat_mm - 15.0
+
+    @property
+    def inner_y(self) -> float:
+        """The back has more muscle than the front."""
+        return -5.0
+
+    @property
+    def spine_y(self) -> float:
+        return self.half_depth - self.patient.fat_mm - 44.0
+
+    @property
+    def left_dome(self) -> float:
+        return LeftVentricle.of(self.patient).lowest_mm + self.patient.left_dome_mm
+
+    @property
+    def right_dome(self) -> float:
+        return self.left_dome + self.patient.right_dome_mm
+
+    def skin(self, depth_mm: float = 0.0) -> Shape:
+        """The trunk's outline, `depth_mm` under the skin."""
+        belly = self.patient.belly
+
+        def width(z: Array) -> Array:
+            return self.half_width * (1 - 0.14 * _rise(z, 50, 190) + 0.5 * belly * _rise(-z, 40, 170)) - depth_mm
+
+        def depth(z: Array) -> Array:
+            return self.half_depth * (1 - 0.22 * _rise(z, 20, 190) + belly * _rise(-z, 40, 170)) - depth_mm
+
+        return superellipse(width, depth, 0.0, 2.6, _TALL, (1.3 * self.half_width, 1.3 * self.half_depth))
+
+    def inside(self, by_mm: float = 0.0) -> Shape:
+        """The space inside the ribs, closed above the lungs; `by_mm` moves its wall outward."""
+        top = self.patient.lung_top_mm
+
+        def narrowing(z: Array) -> Array:
+            return np.sqrt(np.clip(1 - (np.maximum(z - 10, 0) / (top - 10)) ** 2, 1e-3, 1))
+
+        return superellipse(
+            lambda z: self.inner_width * narrowing(z) ** 0.9 + by_mm,
+            lambda z: self.inner_depth * narrowing(z) ** 0.7 + by_mm,
+            self.inner_y,
+            2.4,
+            (_TALL[0], top),
+            (self.inner_width + by_mm, self.inner_depth + by_mm),
+        )
+
+    def front_y(self, z: Array) -> Array:
+        """The inside of the breastbone in the midline."""
+        part = np.clip(1 - (np.maximum(z - 10, 0) / (self.patient.lung_top_mm - 10)) ** 2, 1e-3, 1)
+        return self.inner_y - self.inner_depth * part**0.35
+
+    def diaphragm_mm(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Height of the diaphragm over (x, y), and how much steeper than level its surface is."""
+        rim = min(self.left_dome, self.right_dome) - 85.0
+        height: Array = np.float32(rim)
+        slope_x: Array = np.float32(0)
+        slope_y: Array = np.float32(0)
+        reach, deep = 0.50 * self.inner_width, 0.95 * self.inner_depth
+        for side, top in ((-1, self.right_dome), (1, self.left_dome)):
+            u, v = (x - side * 0.95 * reach) / reach, (y + 12) / deep
+            square = u * u + v * v
+            bump = (top - rim) * np.exp(-square * square)
+            height = height + bump
+            slope_x = slope_x - bump * 4 * square * u / reach
+            slope_y = slope_y - bump * 4 * square * v / deep
+        return height, np.sqrt(1 + slope_x**2 + slope_y**2)
+
+    def below_diaphragm(self, gap_mm: float = 0.0) -> Shape:
+        def distance(x: Array, y: Array, z: Array) -> Array:
+            height, steepness = self.diaphragm_mm(x, y)
+            return (z - height) / steepness + gap_mm
+
+        return boxed(distance, (-1e6, -1e6, -1e6), (1e6, 1e6, max(self.left_dome, self.right_dome) + 25.0))
+
+    def abdomen(self) -> Shape:
+        """The peritoneal space under a diaphragm 4 mm thick."""
+        return intersection(self.below_diaphragm(4.0), self.inside())
+
+    def lungs(self) -> Shape:
+        space = intersection(outside(self.below_diaphragm()), self.inside())
+        lowest = min(self.left_dome, self.right_dome) - 90.0
+        return boxed(space.distance, (space.low[0], space.low[1], lowest), space.high)
+
+
+def _rise(z: Array, start: float, stop: float) -> Array:
+    """0 before `start`, 1 after `stop`, smooth between."""
+    part = np.clip((z - start) / (stop - start), 0, 1)
+    return part * part * (3 - 2 * part)
+
+
+def _heart(patient: Patient, trunk: Trunk) -> Layers:
+    lv = LeftVentricle.of(patient)
+    r, half = lv.radius_mm, lv.length_mm / 2
+    s, t = patient.rv_scale, patient.atria_scale
+    right = ellipsoid(lv.at(-0.80 * r * s, 0.05 * r, -0.22 * half), (1.02 * r * s, 1.0 * r * s, 0.88 * half), lv.axes)
+    left_atrium = ellipsoid(lv.at(-2, 2, -half - 16 * t), (31 * t, 27 * t, 24 * t), lv.axes)
+    right_atrium = ellipsoid(lv.at(-1.30 * r, 2, -1.15 * half), (25 * t, 30 * t, 25 * t), lv.axes)
+    apex = lv.at(0, 0, half)
+    pad = tube([apex + (-12, -4, -8), (0.5 * apex[0], trunk.front_y(np.float32(-30)) + 8, -30)], [16, 12])
+    return [
+        ("lv_cavity", lv.cavity()),
+        ("lv_wall", lv.filled()),
+        ("blood", grown(right, -4.0)),
+        ("rv_wall", right),
+        ("blood", left_atrium),
+        ("blood", right_atrium),
+        ("adipose", intersection(grown(right, 4.0), trunk.inside())),
+        ("adipose", intersection(pad, trunk.inside())),
+    ]
+
+
+def _vessels(patient: Patient, trunk: Trunk) -> Layers:
+    lv = LeftVentricle.of(patient)
+    r, half = lv.radius_mm, lv.length_mm / 2
+    back = trunk.spine_y - 24
+    root, atrium = lv.at(-0.3 * r, 8, -half), lv.at(-1.30 * r, 2, -1.15 * half)
+    arch = [root, (-10, -26, 45), (-8, -18, 72), (8, 0, 88), (20, back, 70), (21, back, 0), (16, back + 2, -400)]
+    outflow = lv.at(-0.7 * r, 0.9 * r, -0.3 * half)
+    return [
+        ("blood", tube(arch, [15, 15, 14, 13, 12, 11, 10])),
+        ("blood", tube([outflow, (14, -28, 52), (10, -8, 62), (52, 14, 52)], [14, 13, 12, 8])),
+        ("blood", tube([(10, -8, 60), (-50, 10, 48)], [11, 8])),
+        ("blood", tube([atrium, (-28, -16, 60), (-26, -18, 130)], [11, 9, 8])),
+        ("blood", tube([atrium, (-22, 10, trunk.right_dome - 10), (-18, back, -400)], [12, 11, 10])),
+        ("air", tube([(0, back - 6, 70), (0, back - 14, 320)], [7, 8])),
+    ]
+
+
+def _bones(trunk: Trunk) -> Layers:
+    y, wide, deep = trunk.spine_y, trunk.half_width, trunk.inner_depth
+    chest = trunk.inside()
+    limit = trunk.inside(12.0)
+
+    def vertebra(z: Array) -> Array:
+        return np.abs((z + 0.0) % 32.0 - 16.0) - 13.0
+
+    def column(half_width: float, centre_y: float, half_depth: float, gated: bool) -> Shape:
+        body = superellipse(lambda z: half_width + 0 * z, lambda z: half_depth + 0 * z, centre_y, 2.2, _TALL,
+                            (half_width, half_depth))
+        if not gated:
+            return body
+        return boxed(lambda x, y, z: np.maximum(body.distance(x, y, z), vertebra(z)), body.low, body.high)
+
+    def ribs(x: Array, y: Array, z: Array) -> Array:
+        wall = np.abs(chest.distance(x, y, z) - 6.0) - 3.5
+        tilted = np.abs((z - 0.4 * y) % 28.0 - 14.0) - 5.5
+        breastbone_gap = 26.0 - np.abs(x) + 0.7 * np.maximum(y + 0.6 * deep, 0)
+        return np.maximum(np.maximum(wall, tilted * 0.93), breastbone_gap)
+
+    def breastbone(x: Array, y: Array, z: Array) -> Array:
+        plate = np.abs(y - trunk.front_y(z) + 6) - 5.5
+        return np.maximum(np.maximum(plate, np.abs(x) - (17 + 0.06 * z)), np.abs(z - 40) - 80)
+
+    return [
+        ("bone", column(20.0, y, 16.0, True)),
+        ("bone", column(26.0, y + 25.0, 4.5, True)),
+        ("bone", column(4.0, y + 30.0, 11.0, True)),
+        ("bone", boxed(ribs, (limit.low[0], limit.low[1], -150.0), limit.high)),
+        ("bone", boxed(breastbone, (-25.0, -wide, -40.0), (25.0, 0.0, 120.0))),
+    ]
+
+
+def _abdomen(patient: Patient, trunk: Trunk) -> Layers:
+    left, right, wide = trunk.left_dome, trunk.right_dome, trunk.inner_width
+    space, size = trunk.abdomen(), patient.stomach_scale
+    liver = intersection(
+        space,
+        half_space((0.45, 0.1, -1.0), 140.0 - right),
+        half_space((0.75, 1.0, 0.0), 22.0),
+        half_space((1.0, 0.25, -0.25), 0.38 * wide - 0.25 * left),
+    )
+    path = [(0.50 * wide, 26, left - 36), (0.46 * wide, -18, left - 58), (0.10 * wide, -44, left - 92)]
+    stomach = tube(path, [33 * size, 28 * size, 17 * size])
+    loop = tube(
+        [(0.72 * wide, 0, left - 34), (0.56 * wide, -42, left - 26), (0.30 * wide, -54, left - 40), (-20, -58, -170)],
+        [13, 12, 12, 13],
+    )
+    spleen = ellipsoid((0.70 * wide, 44, left - 46), (24, 36, 46))
+    organs: Layers = [
+        ("bowel", loop),
+        ("gallbladder", tube([(-0.30 * wide, -20, right - 105), (-0.36 * wide, -52, right - 130)], [10, 15])),
+        ("stomach", grown(stomach, -4.0)),
+        ("stomach_wall", stomach),
+        ("spleen", spleen),
+        ("kidney", ellipsoid((58, 36, left - 110), (26, 23, 52))),
+        ("kidney", ellipsoid((-58, 36, right - 145), (26, 23, 52))),
+    ]
+    return [(name, intersection(shape, space)) for name, shape in organs] + [("liver", liver), ("viscera", space)]
+
+
+def _mediastinum(patient: Patient, trunk: Trunk) -> Layers:
+    lv = LeftVentricle.of(patient)
+    top = patient.lung_top_mm
+    middle = (trunk.front_y(np.float32(60)) + trunk.spine_y) / 2
+    front = [(0, float(trunk.front_y(np.float32(z))) + 4, z) for z in (-50.0, 30.0, 110.0)]
+    shapes = [
+        ellipsoid((2, float(middle), 80), (32, 62, top - 15)),
+        tube([(0, trunk.spine_y + 6, -400), (0, trunk.spine_y + 6, 320)], [31, 31]),
+        tube([lv.at(-lv.radius_mm, 0, -20), (0, trunk.spine_y - 10, -10)], [34, 26]),
+    ]
+    fat = intersection(tube(front, [15, 11, 9]), trunk.inside())
+    return [("adipose", fat), *(("mediastinum", intersection(shape, trunk.inside())) for shape in shapes)]
+
+
+def _limbs(patient: Patient, trunk: Trunk) -> Layers:
+    fat = patient.fat_mm
+    thick = 38.0 + 0.5 * fat
+    if patient.arms_up:
+        path = [(0.62, 15.0, 125.0), (0.98, 5.0, 190.0), (1.15, 0.0, 320.0)]
+    else:
+        path = [(0.72, 12.0, 165.0), (1.08, 15.0, 120.0), (1.0, 20.0, -400.0)]
+    layers: Layers = []
+    for side in (-1, 1):
+        arm = [(side * (trunk.half_width * part + (thick + 6 if z < 130 else 0)), y, z) for part, y, z in path]
+        if patient.arms_up:
+            arm = [(side * trunk.half_width * part, y, z) for part, y, z in path]
+        layers += [
+            ("bone", tube(arm[1:], [11, 11])),
+            ("muscle", tube(arm, [thick - 0.6 * fat] * 3)),
+            ("adipose", tube(arm, [thick] * 3)),
+        ]
+    return [layers[0], layers[3], layers[1], layers[4], ("muscle", trunk.skin(fat)), layers[2], layers[5]]
+
+
+def _bust(patient: Patient, trunk: Trunk, side: int) -> Shape:
+    """The outside of a breast lying to its side on a supine chest."""
+    spread = 42.0 + 0.55 * patient.breast_mm
+    x = 0.52 * trunk.half_width
+    surface = -trunk.half_depth * (1 - 0.52**2.6) ** (1 / 2.6) + 4
+    return ellipsoid((side * x, surface, -5.0), (spread, patient.breast_mm + 4, 1.1 * spread))
+
+
+def _breast(patient: Patient, trunk: Trunk, side: int) -> Shape:
+    return grown(_bust(patient, trunk, side), -0.12 * patient.breast_mm)
+
+

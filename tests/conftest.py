@@ -1,0 +1,29 @@
+"""What all tests share: a quiet number of threads, no deadlines on slow machines, and the DICOM validator."""
+
+import os
+import shutil
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(2)
+settings.register_profile("photopeak", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("photopeak")
+
+
+@pytest.fixture(scope="session")
+def dciodvfy() -> str:
+    """Path of the DICOM validator of dicom3tools; without it a test skips, and fails where CI=true."""
+    path = shutil.which("dciodvfy")
+    if path is None:
+        reason = "dciodvfy is not installed (apt-get install dicom3tools)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(17)
