@@ -17,7 +17,7 @@ _VERBS = {
     "score": "photopeak.metrics",
     "report": "photopeak.evaluate.report",
     "fit": "photopeak.learn.loop",
-    "simulate": "photopeak.simulate.cohort",
+    "simulate": "photopeak.cli.simulate",
 }
 
 __all__ = ["__version__", *_VERBS]

@@ -4,6 +4,8 @@ Sizes are checked before anything is decoded: a short header can announce more v
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,19 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever fails inside because the object is damaged becomes an UnreadableFile that names `path`."""
+    try:
+        yield
+    except PhotopeakError:
+        raise
+    except Exception as error:  # a damaged object fails in many ways; each means the same to the user
+        raise UnreadableFile(
+            f"{path} is damaged ({type(error).__name__}: {error})", needed="a whole DICOM file", remedy=_EXPORT_AGAIN
+        ) from error
+
+
 def open_dicom(path: Path, modality: str) -> Dataset:
     """The uncompressed DICOM object in `path`, if its Modality is `modality`."""
     try:
@@ -42,14 +57,10 @@ def open_dicom(path: Path, modality: str) -> Dataset:
             needed="uncompressed pixels",
             remedy="Decompress it first (dcmdjpeg, dcmdrle, dcmconv or gdcmconv --raw).",
         )
-    try:
+    with reading(path):
         dataset = pydicom.dcmread(path)
         dataset.decode()
         found = str(dataset.get("Modality", "absent"))
-    except Exception as error:  # a damaged file makes pydicom fail in many ways; each means the same to the user
-        raise UnreadableFile(
-            f"{path} is damaged ({type(error).__name__})", needed="a whole DICOM file", remedy=_EXPORT_AGAIN
-        ) from error
     if found != modality:
         raise WrongModality(
             f"{path} has Modality (0008,0060) {found}",
@@ -57,6 +68,15 @@ def open_dicom(path: Path, modality: str) -> Dataset:
             remedy=f"Choose the {modality} series of this study.",
         )
     return dataset
+
+
+def peek(path: Path) -> tuple[str, str]:
+    """Modality and Series Instance UID of a DICOM file, without its pixels."""
+    keywords = ["Modality", "SeriesInstanceUID"]
+    with reading(path):
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords)
+        modality, series = (str(dataset.get(k, "unknown")) for k in keywords)
+    return modality, series
 
 
 def tag_name(keyword: str) -> str:
@@ -115,15 +135,15 @@ def stored_pixels(dataset: Dataset, path: Path) -> np.ndarray:
     """Stored values [frame, row, column], once their sizes are known to agree with the bytes present."""
     rows, columns = (int(numbers(dataset, k, error=UnreadableFile)[0]) for k in ("Rows", "Columns"))
     frames = int(numbers(dataset, "NumberOfFrames", error=UnreadableFile)[0]) if "NumberOfFrames" in dataset else 1
-    bits = int(numbers(dataset, "BitsAllocated", error=UnreadableFile)[0])
+    bits, samples = (int(numbers(dataset, k, error=UnreadableFile)[0]) for k in ("BitsAllocated", "SamplesPerPixel"))
     voxels = rows * columns * frames
-    if min(rows, columns, frames) < 1 or voxels > MAX_VOXELS or bits not in (8, 16) or dataset.SamplesPerPixel != 1:
+    if min(rows, columns, frames) < 1 or voxels > MAX_VOXELS or bits not in (8, 16) or samples != 1:
         raise UnreadableFile(
             f"{path} announces Rows x Columns x Number of Frames {rows}x{columns}x{frames} of {bits} bits",
             needed=f"one sample of 8 or 16 bits a pixel and at most {MAX_VOXELS} voxels",
             remedy=_EXPORT_AGAIN,
         )
-    needed, found = voxels * bits // 8, len(dataset.get("PixelData", b""))
+    needed, found = voxels * bits // 8, len(dataset.get("PixelData") or b"")
     if found not in (needed, needed + needed % 2):
         raise UnreadableFile(
             f"{path} has {found} bytes of Pixel Data (7FE0,0010)",

@@ -22,6 +22,7 @@ from photopeak.io.dicom_file import (
     pixel_spacing_mm,
     plane_directions,
     positive,
+    reading,
     stored_pixels,
     tag_name,
     uid_hash,
@@ -53,15 +54,16 @@ def read_nm(path: Path | str, *, as_: str | None = None) -> Study:
     as_ : the name to use where the header does not decide; an error where the header says otherwise.
     """
     path = Path(path)
-    dataset = open_recon_tomo(path)
-    order = slice_order(dataset, path)
-    stored = stored_grid(dataset)
-    values, quantity = _in_units(stored_pixels(dataset, path)[order].astype(np.float64), dataset)
+    with reading(path):
+        dataset = open_recon_tomo(path)
+        order = slice_order(dataset, path)
+        values, quantity = _in_units(stored_pixels(dataset, path)[order].astype(np.float64), dataset)
+        stored = stored_grid(dataset)
+        name, named_by = _volume_name(dataset, path, as_)
+        facts = {**_facts(dataset), "named_by": named_by}
+        identity = facts["dicom"]["sop_sha256"]
     grid = canonical_grid(stored)
-    name, named_by = _volume_name(dataset, path, as_)
     volume = Volume.from_numpy(rearrange(values, stored, grid), grid, quantity).require_image(name=path.name)
-    facts = {**_facts(dataset), "named_by": named_by}
-    identity = facts["dicom"]["sop_sha256"]
     step = Step((name,), "read_nm", (), {"sop_sha256": identity, "named_by": named_by})
     return Study(f"nm-{identity[:8]}", facts=facts).add({name: volume}, step)
 
@@ -71,9 +73,10 @@ def open_recon_tomo(path: Path) -> Dataset:
     dataset = open_dicom(path, "NM")
     given = dataset.get("ImageType") or []
     kind = [given] if isinstance(given, str) else list(given)
+    found = "\\".join(kind) or "absent"
     if len(kind) < 3 or kind[2] != "RECON TOMO" or "TRANSMISSION" in kind:
         raise WrongModality(
-            f"{path} has {tag_name('ImageType')} {chr(92).join(kind) or 'absent'}",
+            f"{path} has {tag_name('ImageType')} {found}",
             needed="RECON TOMO as the third value, of emission data",
             remedy="Choose the reconstructed, ungated series; reconstruct projections first.",
         )
@@ -83,12 +86,11 @@ def open_recon_tomo(path: Path) -> Dataset:
 def slice_order(dataset: Dataset, path: Path) -> np.ndarray:
     """Indices of the stored frames in the order of their Slice Vector."""
     frames, slices = (int(numbers(dataset, k)[0]) for k in ("NumberOfFrames", "NumberOfSlices"))
-    given = dataset.get("SliceVector")
-    vector = np.atleast_1d(np.array([] if given is None else given, dtype=int))
-    if not frames == slices == len(vector) or sorted(vector) != list(range(1, slices + 1)):
+    vector = numbers(dataset, "SliceVector", frames).astype(int) if frames == slices else np.empty(0)
+    if sorted(vector) != list(range(1, slices + 1)):
         raise MissingGeometry(
             f"{path} has Number of Frames (0028,0008) {frames}, Number of Slices (0054,0081) {slices} and "
-            f"{len(vector)} entries, {len(set(vector.tolist()))} different, in Slice Vector (0054,0080)",
+            f"Slice Vector (0054,0080) {dataset.get('SliceVector')}",
             needed="each slice from 1 to Number of Slices exactly once",
             remedy="Export the whole series again; frames are never taken in file order.",
         )
@@ -97,7 +99,7 @@ def slice_order(dataset: Dataset, path: Path) -> np.ndarray:
 
 def stored_grid(dataset: Dataset) -> Grid:
     """The grid of the slices [slice, row, column] as they are stored, in the order of the Slice Vector."""
-    place = _placed_item(dataset)
+    place = placed_item(dataset)
     row, column, normal = plane_directions(place)
     row_mm, column_mm = pixel_spacing_mm(dataset)
     slice_mm = numbers(dataset, "SpacingBetweenSlices")[0]
@@ -114,7 +116,7 @@ def stored_grid(dataset: Dataset) -> Grid:
     return Grid(shape, tuple(map(tuple, matrix)))
 
 
-def _placed_item(dataset: Dataset) -> Dataset:
+def placed_item(dataset: Dataset) -> Dataset:
     """The item that holds position and orientation: of the Detector Information Sequence, else the object itself."""
     items = [d for d in dataset.get("DetectorInformationSequence") or [] if d.get("ImagePositionPatient")]
     places = {(str(d.ImagePositionPatient), str(d.get("ImageOrientationPatient"))) for d in items}
@@ -177,7 +179,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "collimator": known(detector, "CollimatorGridName"),
         "collimator_type": known(detector, "CollimatorType"),
         "window_kev": [lower, upper] if lower and upper else None,
-        "isotope": _ISOTOPES.get(_code(tracer, "RadionuclideCodeSequence")),
+        "isotope": isotope(dataset),
         "radiopharmaceutical": known(tracer, "Radiopharmaceutical"),
         "patient_position": patient_position(dataset),
         "sex": known(dataset, "PatientSex"),
@@ -192,6 +194,12 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
     hashes = {f"{name}_sha256": uid_hash(dataset[k].value) for name, k in uids.items() if dataset.get(k)}
     return {name: fact for name, fact in facts.items() if fact is not None} | {"dicom": hashes}
+
+
+def isotope(dataset: Dataset) -> str | None:
+    """The radionuclide, such as "Tc-99m", by its code."""
+    tracer = next(iter(dataset.get("RadiopharmaceuticalInformationSequence") or []), Dataset())
+    return _ISOTOPES.get(_code(tracer, "RadionuclideCodeSequence"))
 
 
 def patient_position(dataset: Dataset) -> str | None:

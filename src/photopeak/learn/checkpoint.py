@@ -1,6 +1,5 @@
 """Weights on disk: safetensors with a JSON header, written beside and renamed; never pickle."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -49,9 +48,3 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             remedy="Use weights that photopeak train has written.",
         )
     return tensors, header
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

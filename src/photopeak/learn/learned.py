@@ -37,6 +37,9 @@ class LearnedMethod(Method):
     def batches(self, studies: Sequence[Study], *, seed: int) -> Batches:
         """The training set that these studies make for this method."""
 
+    def solve(self, batches: Batches) -> None:
+        """The part of training that has a closed form, such as a population mean; done once, before the first turn."""
+
     @abstractmethod
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         """Losses in turn: ``("critic", loss)``, then ``("generator", loss)``; the loop steps the named player."""

@@ -132,6 +132,7 @@ def fit(
         )
     out.mkdir(parents=True, exist_ok=True)
     batches = method.batches(studies, seed=seed)
+    method.solve(batches)
     run = _Run(method, budget)
     checkpoint = out / "training.safetensors"
     if checkpoint.exists():
@@ -139,7 +140,7 @@ def fit(
     saved = run.seconds
     method.players.train()
     with (out / "log.jsonl").open("a") as log:
-        while budget.progress(run.step, run.seconds) < 1:
+        while run.optimisers and budget.progress(run.step, run.seconds) < 1:
             began = time.perf_counter()
             losses = _step(run, batches, seed)
             run.step += 1

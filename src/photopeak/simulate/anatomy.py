@@ -118,7 +118,7 @@ def _rasterise(layers: Layers, grid: Grid, fine: int) -> dict[str, Array]:
     """Paint the layers in order, each into what the earlier ones left free, slab by slab along z."""
     nz, ny, nx = grid.shape
     x, y, z = (_fine_axis(grid, axis, fine) for axis in (0, 1, 2))
-    width = np.float32(min(grid.spacing_mm) / fine)
+    width = min(grid.spacing_mm) / fine
     fractions = {name: np.zeros(grid.shape, dtype=np.float32) for name, _ in layers}
     thick = max(1, _SLAB_VOXELS // (ny * nx * fine**3))
     for first in range(0, nz, thick):
@@ -132,7 +132,7 @@ def _rasterise(layers: Layers, grid: Grid, fine: int) -> dict[str, Array]:
             zs, ys, xs = (axis[part] for axis, part in zip((slab_z, y, x), box, strict=True))
             distance = shape.distance(xs[None, None, :], ys[None, :, None], zs[:, None, None])
             there = free[tuple(box)]
-            painted = there * np.clip(0.5 - distance / width, 0, 1)
+            painted = there * np.clip(0.5 - distance / np.float32(width), 0, 1)
             there -= painted
             coarse = [slice(part.start // fine, part.stop // fine) for part in box]
             fractions[name][slab][tuple(coarse)] += _block_mean(painted, fine)

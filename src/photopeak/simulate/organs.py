@@ -4,12 +4,14 @@ The axis of the body is x = y = 0 and the left ventricle's middle is at z = 0. S
 with the patient; nothing here is a measurement of a person.
 """
 
+from dataclasses import dataclass
 
 import numpy as np
 
 from photopeak.simulate.population import Patient
 from photopeak.simulate.shapes import (
     Array,
+    Point,
     Shape,
     boxed,
     ellipsoid,
@@ -17,6 +19,7 @@ from photopeak.simulate.shapes import (
     half_space,
     intersection,
     outside,
+    smooth_union,
     superellipse,
     tube,
 )
@@ -29,6 +32,7 @@ _TALL = (-400.0, 320.0)
 def layout(patient: Patient) -> Layers:
     """(tissue, shape) pairs from the highest priority to the lowest."""
     trunk = Trunk(patient)
+    chest = _bust(patient, trunk)
     return [
         *_heart(patient, trunk),
         *_bones(trunk),
@@ -37,11 +41,9 @@ def layout(patient: Patient) -> Layers:
         *_mediastinum(patient, trunk),
         ("lung", trunk.lungs()),
         *_limbs(patient, trunk),
-        ("breast", _breast(patient, trunk, 1)),
-        ("breast", _breast(patient, trunk, -1)),
+        ("breast", grown(chest, -2.0 - 0.12 * patient.breast_mm)),
+        ("adipose", chest),
         ("adipose", trunk.skin()),
-        ("adipose", _bust(patient, trunk, 1)),
-        ("adipose", _bust(patient, trunk, -1)),
     ]
 
 
@@ -113,7 +115,7 @@ class Trunk:
             (self.inner_width + by_mm, self.inner_depth + by_mm),
         )
 
-    def front_y(self, z: Array) -> Array:
+    def front_y(self, z: Array | float) -> Array:
         """The inside of the breastbone in the midline."""
         part = np.clip(1 - (np.maximum(z - 10, 0) / (self.patient.lung_top_mm - 10)) ** 2, 1e-3, 1)
         return self.inner_y - self.inner_depth * part**0.35
@@ -121,18 +123,21 @@ class Trunk:
     def diaphragm_mm(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Height of the diaphragm over (x, y), and how much steeper than level its surface is."""
         rim = min(self.left_dome, self.right_dome) - 85.0
-        height: Array = np.float32(rim)
-        slope_x: Array = np.float32(0)
-        slope_y: Array = np.float32(0)
-        reach, deep = 0.50 * self.inner_width, 0.95 * self.inner_depth
+        reach = 0.56 * self.inner_width
+        # It is attached higher in front than behind.
+        deep = np.where(y < -12, 1.5, 0.95) * np.float32(self.inner_depth)
+        square_sum: Array = np.full(1, 1e-6, dtype=np.float32)
+        slope_x: Array = np.zeros(1, dtype=np.float32)
+        slope_y: Array = np.zeros(1, dtype=np.float32)
         for side, top in ((-1, self.right_dome), (1, self.left_dome)):
-            u, v = (x - side * 0.95 * reach) / reach, (y + 12) / deep
+            u, v = (x - side * 0.82 * reach) / reach, (y + 12) / deep
             square = u * u + v * v
-            bump = (top - rim) * np.exp(-square * square)
-            height = height + bump
-            slope_x = slope_x - bump * 4 * square * u / reach
-            slope_y = slope_y - bump * 4 * square * v / deep
-        return height, np.sqrt(1 + slope_x**2 + slope_y**2)
+            power = ((top - rim) * np.exp(-square * square)) ** 2
+            square_sum = square_sum + power
+            slope_x = slope_x - power * 4 * square * u / reach
+            slope_y = slope_y - power * 4 * square * v / deep
+        bump = np.sqrt(square_sum)
+        return rim + bump, np.sqrt(1 + (slope_x**2 + slope_y**2) / square_sum)
 
     def below_diaphragm(self, gap_mm: float = 0.0) -> Shape:
         def distance(x: Array, y: Array, z: Array) -> Array:
@@ -164,8 +169,7 @@ def _heart(patient: Patient, trunk: Trunk) -> Layers:
     right = ellipsoid(lv.at(-0.80 * r * s, 0.05 * r, -0.22 * half), (1.02 * r * s, 1.0 * r * s, 0.88 * half), lv.axes)
     left_atrium = ellipsoid(lv.at(-2, 2, -half - 16 * t), (31 * t, 27 * t, 24 * t), lv.axes)
     right_atrium = ellipsoid(lv.at(-1.30 * r, 2, -1.15 * half), (25 * t, 30 * t, 25 * t), lv.axes)
-    apex = lv.at(0, 0, half)
-    pad = tube([apex + (-12, -4, -8), (0.5 * apex[0], trunk.front_y(np.float32(-30)) + 8, -30)], [16, 12])
+    pad = tube([lv.at(-4, -6, half - 10), (0.9 * lv.centre_mm[0], float(trunk.front_y(-30.0)) + 8, -30)], [16, 12])
     return [
         ("lv_cavity", lv.cavity()),
         ("lv_wall", lv.filled()),
@@ -183,7 +187,15 @@ def _vessels(patient: Patient, trunk: Trunk) -> Layers:
     r, half = lv.radius_mm, lv.length_mm / 2
     back = trunk.spine_y - 24
     root, atrium = lv.at(-0.3 * r, 8, -half), lv.at(-1.30 * r, 2, -1.15 * half)
-    arch = [root, (-10, -26, 45), (-8, -18, 72), (8, 0, 88), (20, back, 70), (21, back, 0), (16, back + 2, -400)]
+    arch: list[Point] = [
+        root,
+        (-10, -26, 45),
+        (-8, -18, 72),
+        (8, 0, 88),
+        (20, back, 70),
+        (21, back, 0),
+        (16, back + 2, -400),
+    ]
     outflow = lv.at(-0.7 * r, 0.9 * r, -0.3 * half)
     return [
         ("blood", tube(arch, [15, 15, 14, 13, 12, 11, 10])),
@@ -201,14 +213,13 @@ def _bones(trunk: Trunk) -> Layers:
     limit = trunk.inside(12.0)
 
     def vertebra(z: Array) -> Array:
-        return np.abs((z + 0.0) % 32.0 - 16.0) - 13.0
+        # The lung apex fixes the levels, so that patients differ in which vertebra is behind the heart.
+        return np.abs((z - trunk.patient.lung_top_mm) % 32.0 - 16.0) - 13.0
 
-    def column(half_width: float, centre_y: float, half_depth: float, gated: bool) -> Shape:
-        body = superellipse(lambda z: half_width + 0 * z, lambda z: half_depth + 0 * z, centre_y, 2.2, _TALL,
-                            (half_width, half_depth))
-        if not gated:
-            return body
-        return boxed(lambda x, y, z: np.maximum(body.distance(x, y, z), vertebra(z)), body.low, body.high)
+    def column(half_width: float, centre_y: float, half_depth: float) -> Shape:
+        size = (half_width, half_depth)
+        bar = superellipse(lambda z: half_width + 0 * z, lambda z: half_depth + 0 * z, centre_y, 2.2, _TALL, size)
+        return boxed(lambda x, y, z: np.maximum(bar.distance(x, y, z), vertebra(z)), bar.low, bar.high)
 
     def ribs(x: Array, y: Array, z: Array) -> Array:
         wall = np.abs(chest.distance(x, y, z) - 6.0) - 3.5
@@ -221,9 +232,9 @@ def _bones(trunk: Trunk) -> Layers:
         return np.maximum(np.maximum(plate, np.abs(x) - (17 + 0.06 * z)), np.abs(z - 40) - 80)
 
     return [
-        ("bone", column(20.0, y, 16.0, True)),
-        ("bone", column(26.0, y + 25.0, 4.5, True)),
-        ("bone", column(4.0, y + 30.0, 11.0, True)),
+        ("bone", column(20.0, y, 16.0)),
+        ("bone", column(26.0, y + 25.0, 4.5)),
+        ("bone", column(4.0, y + 30.0, 11.0)),
         ("bone", boxed(ribs, (limit.low[0], limit.low[1], -150.0), limit.high)),
         ("bone", boxed(breastbone, (-25.0, -wide, -40.0), (25.0, 0.0, 120.0))),
     ]
@@ -234,9 +245,9 @@ def _abdomen(patient: Patient, trunk: Trunk) -> Layers:
     space, size = trunk.abdomen(), patient.stomach_scale
     liver = intersection(
         space,
-        half_space((0.45, 0.1, -1.0), 140.0 - right),
+        half_space((0.55, 0.1, -1.0), 86.0 - right),
         half_space((0.75, 1.0, 0.0), 22.0),
-        half_space((1.0, 0.25, -0.25), 0.38 * wide - 0.25 * left),
+        half_space((1.2, 0.3, -1.0), 0.7 * wide - left),
     )
     path = [(0.50 * wide, 26, left - 36), (0.46 * wide, -18, left - 58), (0.10 * wide, -44, left - 92)]
     stomach = tube(path, [33 * size, 28 * size, 17 * size])
@@ -244,7 +255,7 @@ def _abdomen(patient: Patient, trunk: Trunk) -> Layers:
         [(0.72 * wide, 0, left - 34), (0.56 * wide, -42, left - 26), (0.30 * wide, -54, left - 40), (-20, -58, -170)],
         [13, 12, 12, 13],
     )
-    spleen = ellipsoid((0.70 * wide, 44, left - 46), (24, 36, 46))
+    spleen = ellipsoid((0.66 * wide, 40, left - 56), (36, 40, 54))
     organs: Layers = [
         ("bowel", loop),
         ("gallbladder", tube([(-0.30 * wide, -20, right - 105), (-0.36 * wide, -52, right - 130)], [10, 15])),
@@ -260,46 +271,48 @@ def _abdomen(patient: Patient, trunk: Trunk) -> Layers:
 def _mediastinum(patient: Patient, trunk: Trunk) -> Layers:
     lv = LeftVentricle.of(patient)
     top = patient.lung_top_mm
-    middle = (trunk.front_y(np.float32(60)) + trunk.spine_y) / 2
-    front = [(0, float(trunk.front_y(np.float32(z))) + 4, z) for z in (-50.0, 30.0, 110.0)]
+    middle = (trunk.front_y(60.0) + trunk.spine_y) / 2
+    front = [(0, float(trunk.front_y(z)) + 4, z) for z in (-50.0, 30.0, 110.0)]
     shapes = [
         ellipsoid((2, float(middle), 80), (32, 62, top - 15)),
-        tube([(0, trunk.spine_y + 6, -400), (0, trunk.spine_y + 6, 320)], [31, 31]),
+        tube([(0, trunk.spine_y + 6, -400), (0, trunk.spine_y + 6, 320)], [27, 27]),
         tube([lv.at(-lv.radius_mm, 0, -20), (0, trunk.spine_y - 10, -10)], [34, 26]),
     ]
-    fat = intersection(tube(front, [15, 11, 9]), trunk.inside())
-    return [("adipose", fat), *(("mediastinum", intersection(shape, trunk.inside())) for shape in shapes)]
+    retrosternal = intersection(tube(front, [15, 11, 9]), trunk.inside())
+    return [("adipose", retrosternal), *(("mediastinum", intersection(shape, trunk.inside())) for shape in shapes)]
 
 
 def _limbs(patient: Patient, trunk: Trunk) -> Layers:
-    fat = patient.fat_mm
+    """Arms and the muscle of the trunk; an arm that is up leaves the chest above the heart."""
+    fat, wide = patient.fat_mm, trunk.half_width
     thick = 38.0 + 0.5 * fat
     if patient.arms_up:
-        path = [(0.62, 15.0, 125.0), (0.98, 5.0, 190.0), (1.15, 0.0, 320.0)]
+        path = [(0.62 * wide, 15.0, 125.0), (0.98 * wide, 5.0, 190.0), (1.15 * wide, 0.0, 320.0)]
     else:
-        path = [(0.72, 12.0, 165.0), (1.08, 15.0, 120.0), (1.0, 20.0, -400.0)]
-    layers: Layers = []
+        beside = wide + thick + 6
+        path = [(0.72 * wide, 12.0, 165.0), (beside, 15.0, 110.0), (beside, 20.0, -400.0)]
+    arms = [[(side * x, y, z) for x, y, z in path] for side in (-1, 1)]
+    return [
+        *(("bone", tube(arm[1:], [11, 11])) for arm in arms),
+        *(("muscle", tube(arm, [thick - 0.6 * fat] * 3)) for arm in arms),
+        ("muscle", trunk.skin(fat)),
+        *(("adipose", tube(arm, [thick] * 3)) for arm in arms),
+    ]
+
+
+def _bust(patient: Patient, trunk: Trunk) -> Shape:
+    """Breasts lying to the sides of a supine chest, running smoothly into it."""
+    size = patient.breast_mm
+    spread, part = 38.0 + 0.6 * size, 0.54
+    surface = -trunk.half_depth * (1 - part**2.6) ** (1 / 2.6)
+    breasts = []
     for side in (-1, 1):
-        arm = [(side * (trunk.half_width * part + (thick + 6 if z < 130 else 0)), y, z) for part, y, z in path]
-        if patient.arms_up:
-            arm = [(side * trunk.half_width * part, y, z) for part, y, z in path]
-        layers += [
-            ("bone", tube(arm[1:], [11, 11])),
-            ("muscle", tube(arm, [thick - 0.6 * fat] * 3)),
-            ("adipose", tube(arm, [thick] * 3)),
-        ]
-    return [layers[0], layers[3], layers[1], layers[4], ("muscle", trunk.skin(fat)), layers[2], layers[5]]
-
-
-def _bust(patient: Patient, trunk: Trunk, side: int) -> Shape:
-    """The outside of a breast lying to its side on a supine chest."""
-    spread = 42.0 + 0.55 * patient.breast_mm
-    x = 0.52 * trunk.half_width
-    surface = -trunk.half_depth * (1 - 0.52**2.6) ** (1 / 2.6) + 4
-    return ellipsoid((side * x, surface, -5.0), (spread, patient.breast_mm + 4, 1.1 * spread))
-
-
-def _breast(patient: Patient, trunk: Trunk, side: int) -> Shape:
-    return grown(_bust(patient, trunk, side), -0.12 * patient.breast_mm)
-
-
+        turn = np.deg2rad(22.0) * side
+        axes = np.array([[np.cos(turn), np.sin(turn), 0], [np.sin(turn), -np.cos(turn), 0], [0, 0, 1]])
+        centre = (side * part * trunk.half_width, surface + 8, -5.0)
+        breasts.append(ellipsoid(centre, (spread, size + 6, 1.1 * spread), axes))
+    blend = 6.0 + 0.25 * size
+    joined = smooth_union([trunk.skin(), *breasts], blend)
+    low = [min(b.low[k] for b in breasts) - blend for k in range(3)]
+    high = [max(b.high[k] for b in breasts) + blend for k in range(3)]
+    return boxed(joined.distance, low, (high[0], 0.0, high[2]))

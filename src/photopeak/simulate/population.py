@@ -14,13 +14,21 @@ import torch
 
 from photopeak.core.errors import BadArgument
 
+State = Literal["stress", "rest"]
+Stressor = Literal["exercise", "pharmacologic", "none"]
+HotGut = Literal["none", "bowel", "stomach"]
+
 MALE_FRACTION = 323 / 424
 HOT_GUT_FRACTION = 0.3
 ABNORMAL_FRACTION = 0.45
 MULTIVESSEL_FRACTION = 0.2
 TERRITORIES = {"LAD": 0.45, "RCA": 0.30, "LCX": 0.25}
 # Mean angle and its SD (from anterior toward lateral), range of the angle from the apex; degrees.
-_TERRITORY_PLACE = {"LAD": (-25.0, 20.0, 15.0, 75.0), "RCA": (-170.0, 15.0, 45.0, 90.0), "LCX": (112.0, 18.0, 45.0, 90.0)}
+_TERRITORY_PLACE = {
+    "LAD": (-25.0, 20.0, 15.0, 75.0),
+    "RCA": (-170.0, 15.0, 45.0, 90.0),
+    "LCX": (112.0, 18.0, 45.0, 90.0),
+}
 # Mean and coefficient of variation of concentration over remote myocardium.
 _UPTAKE = {
     "spleen": (0.5, 0.4),
@@ -86,8 +94,8 @@ class Patient:
     age_years: float
     height_m: float
     weight_kg: float
-    state: Literal["stress", "rest"]
-    stressor: Literal["exercise", "pharmacologic", "none"]
+    state: State
+    stressor: Stressor
     arms_up: bool
     chest_width_mm: float
     chest_depth_mm: float
@@ -111,7 +119,7 @@ class Patient:
     lung_mu_per_cm: float
     bone_mu_per_cm: float
     uptake: tuple[tuple[str, float], ...]
-    hot_gut: Literal["none", "bowel", "stomach"]
+    hot_gut: HotGut
     defects: tuple[Defect, ...]
     myocardial_counts: float
 
@@ -144,12 +152,10 @@ def draw_patient(generator: torch.Generator, *, name: str) -> Patient:
     draw = _Draw(generator)
     body = _draw_body(draw)
     male = body["sex"] == "M"
-    state: Literal["stress", "rest"] = "stress" if draw.chance(0.5) else "rest"
-    stressor = "none" if state == "rest" else "exercise" if draw.chance(0.5) else "pharmacologic"
+    state: State = "stress" if draw.chance(0.5) else "rest"
+    stressor = _draw_stressor(draw, state)
     heart = _draw_heart(draw, male=male, scale=body["chest_width_mm"] / 310.0)
-    hot_gut = "none"
-    if draw.chance(HOT_GUT_FRACTION):
-        hot_gut = "bowel" if draw.chance(0.6) else "stomach"
+    hot_gut = _draw_hot_gut(draw)
     return Patient(
         name=name,
         state=state,
@@ -219,11 +225,11 @@ def _draw_body(draw: _Draw) -> dict[str, Any]:
     }
 
 
-def _draw_heart(draw: _Draw, *, male: bool, scale: float) -> dict[str, float]:
+def _draw_heart(draw: _Draw, *, male: bool, scale: float) -> dict[str, Any]:
     return {
         "heart_x_mm": draw.normal(42.0, 5.0, 28.0, 58.0) * scale,
         "heart_y_mm": draw.normal(-25.0, 5.0, -38.0, -12.0) * scale,
-        "lv_radius_mm": draw.normal(34.2 if male else 31.8, 1.5, 30.0, 38.0),
+        "lv_radius_mm": draw.normal(33.6 if male else 31.4, 1.5, 30.0, 38.0),
         "lv_length_mm": draw.normal(86.0 if male else 80.5, 4.0, 75.0, 95.0),
         "wall_mm": draw.normal(10.2 if male else 9.5, 0.5, 9.0, 11.0),
         "apical_thinning": draw.uniform(0.30, 0.40),
@@ -232,6 +238,18 @@ def _draw_heart(draw: _Draw, *, male: bool, scale: float) -> dict[str, float]:
         "rv_scale": draw.normal(1.0, 0.07, 0.85, 1.2),
         "atria_scale": draw.normal(1.0, 0.08, 0.8, 1.25),
     }
+
+
+def _draw_stressor(draw: _Draw, state: State) -> Stressor:
+    if state == "rest":
+        return "none"
+    return "exercise" if draw.chance(0.5) else "pharmacologic"
+
+
+def _draw_hot_gut(draw: _Draw) -> HotGut:
+    if not draw.chance(HOT_GUT_FRACTION):
+        return "none"
+    return "bowel" if draw.chance(0.6) else "stomach"
 
 
 def _draw_uptake(draw: _Draw, stressor: str, hot_gut: str) -> tuple[tuple[str, float], ...]:

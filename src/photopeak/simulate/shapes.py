@@ -11,7 +11,7 @@ import numpy as np
 
 Array = np.ndarray
 Distance = Callable[[Array, Array, Array], Array]
-Point = Sequence[float]
+Point = Sequence[float] | np.ndarray
 _FAR = 1e6
 _IDENTITY = np.eye(3)
 
@@ -38,8 +38,9 @@ def ellipsoid(centre: Point, radii: Point, axes: Array = _IDENTITY) -> Shape:
 
     def distance(x: Array, y: Array, z: Array) -> Array:
         offset = [axis - np.float32(m) for axis, m in zip((x, y, z), centre, strict=True)]
-        square: Array = np.float32(0)
-        steep: Array = np.float32(1e-12)
+        # Not quite zero, so that the very middle, which has no direction, is a radius deep.
+        square = np.full(1, 1e-8, dtype=np.float32)
+        steep = square * inverse[0] ** 2
         for row, scale in zip(frame, inverse, strict=True):
             along = sum(c * o for c, o in zip(row, offset, strict=True) if c) * scale
             along = along * along
@@ -56,7 +57,7 @@ def tube(points: Sequence[Point], radii: Sequence[float]) -> Shape:
     path, radius = np.asarray(points, dtype=np.float32), np.asarray(radii, dtype=np.float32)
 
     def distance(x: Array, y: Array, z: Array) -> Array:
-        nearest: Array = np.float32(_FAR)
+        nearest = np.full(1, _FAR, dtype=np.float32)
         for start, step, r0, r1 in zip(path[:-1], np.diff(path, axis=0), radius[:-1], radius[1:], strict=True):
             dx, dy, dz = x - start[0], y - start[1], z - start[2]
             part = np.clip((dx * step[0] + dy * step[1] + dz * step[2]) / float(step @ step), 0, 1)
@@ -109,6 +110,22 @@ def intersection(*shapes: Shape) -> Shape:
         tuple(np.max([shape.low for shape in shapes], axis=0)),
         tuple(np.min([shape.high for shape in shapes], axis=0)),
     )
+
+
+def smooth_union(shapes: Sequence[Shape], blend_mm: float) -> Shape:
+    """Bodies that run into each other over about `blend_mm` (polynomial smooth minimum)."""
+    blend = np.float32(blend_mm)
+
+    def distance(x: Array, y: Array, z: Array) -> Array:
+        nearest = shapes[0].distance(x, y, z)
+        for shape in shapes[1:]:
+            other = shape.distance(x, y, z)
+            overlap = np.maximum(blend - np.abs(nearest - other), 0)
+            nearest = np.minimum(nearest, other) - overlap * overlap / (4 * blend)
+        return nearest
+
+    low = np.min([shape.low for shape in shapes], axis=0) - blend_mm
+    return boxed(distance, tuple(low), tuple(np.max([shape.high for shape in shapes], axis=0) + blend_mm))
 
 
 def outside(shape: Shape) -> Shape:

@@ -97,8 +97,7 @@ class LeftVentricle:
     def in_wall(self, points_mm: np.ndarray) -> np.ndarray:
         """Which LPS points [..., 3] lie in the wall."""
         local = self.local(points_mm)
-        beyond = np.linalg.norm(local / np.array(self.inner_mm), axis=-1) >= 1
-        within = np.linalg.norm(local / np.array(self.outer_mm), axis=-1) <= 1
+        beyond, within = _scaled(local, self.inner_mm) >= 1, _scaled(local, self.outer_mm) <= 1
         return beyond & within & (local[..., 2] >= -_WIDEST * self.length_mm)
 
     def directions(self, points_mm: np.ndarray) -> np.ndarray:
@@ -109,9 +108,9 @@ class LeftVentricle:
     def depth(self, points_mm: np.ndarray) -> np.ndarray:
         """Place in the wall of LPS points [..., 3]: 0 at the endocardium, 1 at the epicardium."""
         local = self.local(points_mm)
-        inside = np.linalg.norm(local / np.array(self.inner_mm), axis=-1) - 1
-        beyond = np.linalg.norm(local / np.array(self.outer_mm), axis=-1) - 1
-        return np.clip(inside / np.maximum(inside - beyond, 1e-9), 0.0, 1.0)
+        # A ray from the middle meets each surface at 1 / (scaled length) of the way to the point.
+        endo, epi = (1 / np.maximum(_scaled(local, radii), 1e-9) for radii in (self.inner_mm, self.outer_mm))
+        return np.clip((1 - endo) / (epi - endo), 0.0, 1.0)
 
     def segments(self, points_mm: np.ndarray) -> np.ndarray:
         """AHA segment number 1 to 17 of LPS points [..., 3]: thirds of the cavity's length, and the apex beyond it."""
@@ -122,3 +121,8 @@ class LeftVentricle:
         base, tip = -_WIDEST * self.length_mm, self.inner_mm[2]
         ring = np.floor(3 * (along - base) / (tip - base))
         return np.select([ring < 1, ring < 2, ring < 3], [1 + sixth, 7 + sixth, 13 + quarter], 17)
+
+
+def _scaled(local_mm: np.ndarray, radii_mm: tuple[float, float, float]) -> np.ndarray:
+    """Length of local points [..., 3] in units of an ellipsoid's radius in their direction."""
+    return np.linalg.norm(local_mm / np.array(radii_mm), axis=-1)

@@ -1,0 +1,142 @@
+"""The parts that every NM object needs: pixels with their scale, geometry, patient position, identity.
+
+The modules are those of the NM Image IOD (DICOM PS3.3 A.5.4). Stored values are 16 bit; NM images have no rescale, so
+the scale stands in the Real World Value Mapping Sequence of the General Image module. Nothing depends on the clock: the
+same content gives the same file and the same UIDs.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from photopeak.core import BQML, COUNTS, Grid, Volume
+from photopeak.core.errors import BadArgument, BadValues, WrongQuantity
+from photopeak.io.atomic import beside
+
+_MAX_STORED = 65535
+_UNITS = {COUNTS: ("{counts}", "Counts"), BQML: ("Bq/ml", "Becquerels/milliliter")}
+_ENTRY = {"HF": codes.CID21.Headfirst, "FF": codes.CID21.FeetFirst}
+_LYING = {"S": codes.CID20.Supine, "P": codes.CID20.Prone}
+ISOTOPES = {
+    "Tc-99m": codes.CID18._99mTechnetium,
+    "Tl-201": codes.CID18._201Thallium,
+    "I-123": codes.CID18._123Iodine,
+    "In-111": codes.CID18._111Indium,
+    "Ga-67": codes.CID18._67Gallium,
+}
+# Type 2: must be there even when nothing is known.
+_EXPECTED = (
+    "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "Manufacturer", "SliceThickness",
+    "SpatialResolution", "EnergyWindowInformationSequence", "RadiopharmaceuticalInformationSequence",
+    "DetectorInformationSequence", "RotationInformationSequence", "PatientOrientationCodeSequence",
+    "PatientGantryRelationshipCodeSequence", "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
+    "CountsAccumulated",
+)  # fmt: skip
+
+
+def coded(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return item
+
+
+def set_position(dataset: Dataset, position: str) -> None:
+    """Recumbent, supine or prone, head or feet first, in today's codes; "HFS", "HFP", "FFS" or "FFP"."""
+    if position[:2] not in _ENTRY or position[2:] not in _LYING:
+        return
+    orientation = coded(codes.CID19.Recumbent)
+    orientation.PatientOrientationModifierCodeSequence = [coded(_LYING[position[2:]])]
+    dataset.PatientOrientationCodeSequence = [orientation]
+    dataset.PatientGantryRelationshipCodeSequence = [coded(_ENTRY[position[:2]])]
+
+
+def set_geometry(dataset: Dataset, grid: Grid, facts: Mapping[str, Any]) -> None:
+    """Position, orientation and spacing of `grid` [k, j, i], whose axes must be at right angles."""
+    matrix = grid.matrix
+    slices, rows, columns = (matrix[:3, axis] / grid.spacing_mm[axis] for axis in range(3))
+    towards = float(np.cross(columns, rows) @ slices)
+    if abs(columns @ rows) > 1e-4 or abs(towards) < 1 - 1e-4:
+        raise BadArgument(
+            f"a grid with sheared axes {matrix[:3, :3].tolist()}",
+            needed="axes at right angles",
+            remedy="Resample it onto a regular grid.",
+        )
+    dz, dy, dx = grid.spacing_mm
+    dataset.PixelSpacing = [_decimal(dy), _decimal(dx)]
+    dataset.SliceThickness, dataset.SpacingBetweenSlices = _decimal(dz), _decimal(float(np.copysign(dz, towards)))
+    detector = Dataset()
+    detector.CollimatorGridName, detector.CollimatorType = facts.get("collimator", "LEHR"), "PARA"
+    detector.ImageOrientationPatient = [_decimal(v) for v in (*columns, *rows)]
+    detector.ImagePositionPatient = [_decimal(v) for v in matrix[:3, 3]]
+    dataset.NumberOfDetectors, dataset.DetectorInformationSequence = 1, [detector]
+    dataset.NumberOfRotations, dataset.RotationInformationSequence = 1, []
+    dataset.NumberOfSlices, dataset.SliceVector = grid.shape[0], list(range(1, grid.shape[0] + 1))
+
+
+def _decimal(value: float) -> str:
+    """The most exact text of at most 16 characters, the length of a DS."""
+    return next(text for digits in range(12, 3, -1) if len(text := f"{float(value):.{digits}g}") <= 16)
+
+
+def finite_counts(volume: Volume) -> np.ndarray:
+    """The volume's numbers, if they are non-negative counts or activity."""
+    if volume.quantity not in _UNITS:
+        raise WrongQuantity(
+            f"a volume of {volume.quantity}", needed="counts or Bq/ml", remedy="Write other quantities as NIfTI."
+        )
+    array = volume.require_image(name="volume to write").numpy().astype(np.float64)
+    if array.min() < 0:
+        raise BadValues(
+            f"a volume that reaches {array.min():g}", needed="values of at least zero", remedy="Clamp it first."
+        )
+    return array
+
+
+def set_pixels(dataset: Dataset, frames: np.ndarray, volume: Volume) -> float:
+    """Stored 16-bit values [frame, row, column] with their mapping to the volume's unit; returns the slope."""
+    peak = float(frames.max())
+    whole = peak <= _MAX_STORED and bool((frames == np.rint(frames)).all())
+    slope = 1.0 if whole else peak / _MAX_STORED
+    stored = np.rint(frames / slope).astype("<u2")
+    top = int(stored.max())
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = stored.shape
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+    dataset.SmallestImagePixelValue, dataset.LargestImagePixelValue = int(stored.min()), top
+    dataset.FrameIncrementPointer = 0x00540080
+    dataset.WindowCenter, dataset.WindowWidth = _decimal(top / 2), top
+    dataset.BurnedInAnnotation = "NO"
+    code, meaning = _UNITS[volume.quantity]
+    mapping = Dataset()
+    mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped = 0, _MAX_STORED
+    mapping.RealWorldValueIntercept, mapping.RealWorldValueSlope = 0.0, slope
+    mapping.LUTExplanation, mapping.LUTLabel = f"Stored value to {meaning}", "SCALE"
+    mapping.MeasurementUnitsCodeSequence = [coded(Code(code, "UCUM", meaning))]
+    dataset.RealWorldValueMappingSequence = [mapping]
+    dataset.PixelData = stored.tobytes()
+    return slope
+
+
+def store(dataset: Dataset, out: Path, made_from: Iterable[object]) -> Path:
+    """Give the object its identity, fill in what must at least be empty, and put the whole file in place."""
+    for keyword in _EXPECTED:
+        if keyword not in dataset:
+            setattr(dataset, keyword, [] if keyword.endswith("Sequence") else None)
+    dataset.InstanceNumber = 1
+    content = [*(str(part) for part in made_from), dataset.PixelData.hex()]
+    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=["series", *content])
+    dataset.SOPInstanceUID = generate_uid(entropy_srcs=["instance", *content])
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationVersionName = "PHOTOPEAK"
+    dataset.file_meta = meta
+    with beside(out) as partial:
+        dataset.save_as(partial, enforce_file_format=True)
+    return out

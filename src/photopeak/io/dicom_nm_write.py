@@ -1,0 +1,219 @@
+"""Reconstructed NM objects written whole: one derived from a patient's series, or one of a simulated patient."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import NuclearMedicineImageStorage, generate_uid
+
+from photopeak import __version__
+from photopeak.core import EnergyWindow, Volume
+from photopeak.core.errors import BadArgument
+from photopeak.core.projections import TC99M_WINDOW
+from photopeak.io.axes import canonical_grid, rearrange
+from photopeak.io.dicom_file import positive
+from photopeak.io.dicom_nm import isotope, open_recon_tomo, patient_position, placed_item, slice_order, stored_grid
+from photopeak.io.dicom_nm_modules import ISOTOPES, coded, finite_counts, set_geometry, set_pixels, set_position, store
+
+RESEARCH = "AI-AC RESEARCH"
+# What a derived image shares with its source; the patient's groups 0010 and 0012 come along whole.
+_SHARED = (
+    "SpecificCharacterSet", "SOPClassUID", "Modality", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID",
+    "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID",
+    "PositionReferenceIndicator", "BodyPartExamined", "Manufacturer", "ManufacturerModelName", "InstitutionName",
+    "StationName", "SoftwareVersions", "DeviceSerialNumber", "AcquisitionDate", "AcquisitionTime", "SliceThickness",
+    "SpacingBetweenSlices", "SpatialResolution", "PixelSpacing", "EnergyWindowInformationSequence",
+    "RadiopharmaceuticalInformationSequence", "DetectorInformationSequence", "RotationInformationSequence",
+    "TypeOfDetectorMotion", "NumberOfSlices", "SliceVector", "SliceProgressionDirection",
+    "PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence",
+)  # fmt: skip
+
+
+def write_nm_derived(
+    volume: Volume,
+    source: Path,
+    out: Path,
+    *,
+    series_description: str,
+    derivation: str,
+    contributing: Mapping[str, str],
+) -> Path:
+    """`volume` as a new NM series in the study of `source`, on the pixel grid and in the slice order of `source`.
+
+    Parameters
+    ----------
+    volume : counts [z, y, x] on the canonical grid of `source`.
+    source : the untouched NM file that the volume was made from; it gives patient, study and frame of reference.
+    out : the file to write.
+    series_description : begins with "AI-AC RESEARCH".
+    derivation : how the volume was made, for the reader of the image; the scale is appended.
+    contributing : what made it (method, weights_sha256, seed ...), for the Contributing Equipment Sequence.
+    """
+    if not series_description.startswith(RESEARCH) or len(series_description) > 64:
+        raise BadArgument(
+            f"series description {series_description!r}",
+            needed=f'at most 64 characters that begin with "{RESEARCH}"',
+            remedy="Say in the series' name that it is research.",
+        )
+    if Path(out).resolve() == Path(source).resolve():
+        raise BadArgument(f"out {out}, the source itself", needed="another file", remedy="Leave the source as it is.")
+    original = open_recon_tomo(Path(source))
+    stored = stored_grid(original)
+    canonical_grid(stored).require_same(volume.grid, mine=Path(source).name, theirs="volume")
+    array = rearrange(finite_counts(volume), volume.grid, stored)
+    frames = array[np.argsort(slice_order(original, Path(source)))]
+
+    dataset = _inherited(original)
+    # PS3.3 C.8.4.9.1.1 leaves PRIMARY as the only second value for NM: SECONDARY makes the object invalid.
+    dataset.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"]
+    dataset.SeriesDescription = series_description
+    dataset.SeriesNumber = 9000 + int(original.get("SeriesNumber") or 0)
+    corrections = np.atleast_1d(np.array(original.get("CorrectedImage") or [], dtype=str)).tolist()
+    if kept := [c for c in corrections if c not in ("", "ATTN")]:
+        dataset.CorrectedImage = kept
+    slope = set_pixels(dataset, frames, volume)
+    unit = volume.quantity.unit
+    dataset.DerivationDescription = _short_text(
+        f"{derivation.rstrip('. ')}. Stored value x {slope:.9g} = {unit}. Research use only, not for diagnosis.",
+        "derivation",
+    )
+    image = Dataset()
+    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = original.SOPClassUID, original.SOPInstanceUID
+    image.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
+    dataset.SourceImageSequence = [image]
+    dataset.ContributingEquipmentSequence = [_contribution(contributing)]
+    made_from = [original.SOPInstanceUID, series_description, dataset.DerivationDescription, _listed(contributing)]
+    return store(dataset, Path(out), made_from)
+
+
+def write_nm(
+    volume: Volume,
+    out: Path,
+    *,
+    patient: str,
+    series_description: str = "SIMULATED NAC",
+    facts: Mapping[str, Any] | None = None,
+    window: EnergyWindow = TC99M_WINDOW,
+) -> Path:
+    """A simulated patient's volume as a complete NM object; its names say that nobody was scanned.
+
+    Parameters
+    ----------
+    volume : counts [k, j, i] on any grid with right angles.
+    patient : a short identifier; the patient is called "SIMULATED^<patient>".
+    facts : as `read_nm` gives them; sex, height_m, weight_kg, camera_model, collimator, isotope and
+        patient_position are written.
+    """
+    facts = facts or {}
+    nuclide = facts.get("isotope", "Tc-99m")
+    if nuclide not in ISOTOPES:
+        raise BadArgument(f"isotope {nuclide!r}", needed=" or ".join(ISOTOPES), remedy="Use one of these names.")
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID, dataset.Modality = NuclearMedicineImageStorage, "NM"
+    dataset.PatientName, dataset.PatientID = f"SIMULATED^{patient}", f"SIMULATED-{patient}"
+    dataset.PatientSex = facts.get("sex", "")
+    for keyword, fact in (("PatientSize", "height_m"), ("PatientWeight", "weight_kg")):
+        if fact in facts:
+            setattr(dataset, keyword, f"{facts[fact]:.6g}")
+    dataset.StudyID = dataset.AccessionNumber = "SIMULATED"
+    dataset.StudyDate, dataset.StudyTime = "20000101", "000000"
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=["study", patient])
+    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame", patient])
+    dataset.PositionReferenceIndicator = ""
+    dataset.SeriesNumber, dataset.SeriesDescription = 1, series_description
+    dataset.Manufacturer, dataset.SoftwareVersions = "photopeak", __version__
+    dataset.ManufacturerModelName = facts.get("camera_model", "SIMULATED")
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+    dataset.BodyPartExamined = "HEART"
+    set_position(dataset, facts.get("patient_position", "HFS"))
+    set_geometry(dataset, volume.grid, facts)
+    limits, energy, tracer = Dataset(), Dataset(), Dataset()
+    limits.EnergyWindowLowerLimit, limits.EnergyWindowUpperLimit = f"{window.lower_kev:.6g}", f"{window.upper_kev:.6g}"
+    energy.EnergyWindowRangeSequence = [limits]
+    tracer.RadionuclideCodeSequence = [coded(ISOTOPES[nuclide])]
+    dataset.NumberOfEnergyWindows, dataset.EnergyWindowInformationSequence = 1, [energy]
+    dataset.RadiopharmaceuticalInformationSequence = [tracer]
+    set_pixels(dataset, finite_counts(volume), volume)
+    return store(dataset, Path(out), [patient, series_description])
+
+
+def _inherited(original: Dataset) -> Dataset:
+    """The modules that a derived image shares with its source, with the source's own omissions mended."""
+    dataset = Dataset()
+    for element in original:
+        if element.tag.group in (0x0010, 0x0012) or element.keyword in _SHARED:
+            dataset.add(deepcopy(element))
+    _prune(dataset)
+    if position := patient_position(original):
+        set_position(dataset, position)
+    if name := isotope(original):
+        dataset.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence = [coded(ISOTOPES[name])]
+    for tracer in dataset.get("RadiopharmaceuticalInformationSequence") or []:
+        tracer.setdefault("RadionuclideCodeSequence", [])
+    place, detectors = placed_item(original), dataset.setdefault("DetectorInformationSequence", [Dataset()])
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
+        setattr(detectors.value[0], keyword, place[keyword].value)
+    for detector in detectors.value:
+        detector.setdefault("CollimatorType", None)
+    dataset.NumberOfDetectors = len(detectors.value)
+    dataset.NumberOfEnergyWindows = max(len(dataset.get("EnergyWindowInformationSequence") or []), 1)
+    if "BodyPartExamined" not in dataset:
+        dataset.Laterality = None
+    if "FrameOfReferenceUID" in dataset and "PositionReferenceIndicator" not in dataset:
+        dataset.PositionReferenceIndicator = ""
+    rotations = [_mended(rotation, original) for rotation in dataset.get("RotationInformationSequence") or []]
+    whole = [r for r in rotations if r is not None]
+    dataset.RotationInformationSequence = whole if len(whole) == len(rotations) else []
+    dataset.NumberOfRotations = max(len(rotations), 1)
+    return dataset
+
+
+def _mended(rotation: Dataset, original: Dataset) -> Dataset | None:
+    """A rotation with its frame duration and frame count, from elsewhere in the source; None if they are nowhere."""
+    duration = rotation.get("ActualFrameDuration", original.get("ActualFrameDuration"))
+    step, arc = rotation.get("AngularStep"), rotation.get("ScanArc")
+    if duration is None or step is None or arc is None:
+        return None
+    rotation.ActualFrameDuration = duration
+    if "NumberOfFramesInRotation" not in rotation:
+        rotation.NumberOfFramesInRotation = max(round(float(arc) / float(step)), 1) if float(step) > 0 else 1
+    return rotation
+
+
+def _prune(dataset: Dataset) -> None:
+    """Drop private tags, sequences without items, and zeros that stand for "unknown", at every depth."""
+    dataset.remove_private_tags()
+    for element in list(dataset):
+        for item in element.value if element.VR == "SQ" else ():
+            _prune(item)
+        unknown = element.keyword in ("PatientSize", "PatientWeight") and not positive(dataset, element.keyword)
+        if unknown or (element.VR == "SQ" and not element.value):
+            del dataset[element.tag]
+        elif element.VR == "DA" and not str(element.value or "").strip("0"):
+            element.value = None
+
+
+def _contribution(contributing: Mapping[str, str]) -> Dataset:
+    """photopeak as a contributor, with what the caller says of the method and its weights."""
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.ProcessingEquipment)]
+    item.Manufacturer, item.ManufacturerModelName, item.SoftwareVersions = "photopeak", "photopeak", __version__
+    item.ContributionDescription = _short_text(_listed(contributing), "contributing")
+    return item
+
+
+def _listed(contributing: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {value}" for name, value in contributing.items())
+
+
+def _short_text(text: str, argument: str) -> str:
+    if len(text) > 1024:
+        raise BadArgument(
+            f"{argument} of {len(text)} characters", needed="at most 1024 in all", remedy="Say it shorter."
+        )
+    return text

@@ -1,0 +1,190 @@
+"""What all slice-wise NAC-to-AC methods share: find the heart, cut, answer in three orientations, put back.
+
+Only the correction is resampled, not the image: inside the answered sphere AC = factor * NAC + correction, outside
+it is factor * NAC, the population-mean scale without any correction. The border between the two is smooth.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from photopeak.cardiac.find import FoundHeart, find_heart
+from photopeak.cardiac.orientation import HeartFrame
+from photopeak.core import COUNTS, Grid, Study, Volume
+from photopeak.core.errors import BadArgument
+from photopeak.learn.feed import SIDES, Side, SliceFeed, from_network, to_network
+from photopeak.learn.learned import Batch, LearnedMethod
+
+ANSWERED_MM = 68.0
+NETWORK_ITEMS = 13
+
+
+def heart_of(study: Study) -> HeartFrame:
+    """The heart's frame found in "nac"; remembered in ``facts["heart"]`` by whoever has found it already."""
+    if "heart" in study.facts:
+        return FoundHeart.from_dict(study.facts["heart"]).frame
+    return find_heart(study["nac"]).frame
+
+
+class HeartCube(LearnedMethod):
+    """A method that turns "nac" into "ac" and "ac_sd" in a cube around the heart.
+
+    A subclass implements `corrected`. With `samples` above 1, ac is the mean of that many answers and ac_sd their
+    standard deviation.
+    """
+
+    reads: tuple[str, ...] = ("nac",)
+    writes: tuple[str, ...] = ("ac", "ac_sd")
+
+    def __init__(self, feed: Mapping[str, Any] | None = None) -> None:
+        self.feed = SliceFeed(**(feed or {}))
+        self.arguments: dict[str, Any] = {"feed": asdict(self.feed)}
+        self.card: Mapping[str, Any] = {}
+        self.samples, self.seed = 1, 0
+
+    @abstractmethod
+    def corrected(self, cubes: Mapping[str, Tensor], sample: int) -> Tensor:
+        """The AC cube [z, y, x] over level and factor, from cubes of which "nac" is over level."""
+
+    def using(self, *, samples: int = 1, seed: int = 0) -> Self:
+        """This method with other settings of use."""
+        if samples < 1:
+            raise BadArgument(f"samples={samples}", needed="at least 1", remedy="4 is a good number.")
+        self.samples, self.seed = samples, seed
+        return self
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"samples": self.samples, "seed": self.seed, "weights_sha256": self.weights_sha256()}
+
+    def cubes(self, study: Study, grid: Grid) -> dict[str, Tensor]:
+        """What the network may see, as cubes [z, y, x] on the short-axis grid; "nac" in counts."""
+        return {"nac": study["nac"].on(grid, order=3).data.clamp(min=0)}
+
+    @torch.inference_mode()
+    def make(self, study: Study) -> Mapping[str, Volume]:
+        nac = study["nac"].require(COUNTS, name="nac").require_image(name="nac")
+        frame = heart_of(study)
+        grid = frame.grid(self.feed.shape, self.feed.voxel_mm)
+        cubes = self.cubes(study, grid)
+        level = self.feed.level(cubes["nac"])
+        ratio = cubes["nac"] / level
+        self.players.eval()
+        answers = torch.stack([self.corrected({**cubes, "nac": ratio}, sample) for sample in range(self.samples)])
+        scale = level * self.feed.factor
+        spread = answers.std(0) if self.samples > 1 else torch.zeros_like(ratio)
+        inside = torch.from_numpy(_answered(nac.grid, frame, self.feed.reach_mm)).to(nac.data)
+        correction = Volume((answers.mean(0) - ratio) * scale, grid, COUNTS).on(nac.grid, order=3).data
+        ac = (self.feed.factor * nac.data + inside * correction).clamp(min=0)
+        sd = (Volume(spread * scale, grid, COUNTS).on(nac.grid).data * inside).clamp(min=0)
+        return {"ac": nac.with_data(ac), "ac_sd": nac.with_data(sd)}
+
+    def condition(self, cubes: Mapping[str, Tensor], side: Side, numbers: Sequence[int] | None = None) -> Batch:
+        """Network input of slices of one orientation: each cube's slices with neighbours, and their place."""
+        slices = {name: self.feed.slices(cube, side, numbers) for name, cube in cubes.items()}
+        return {**slices, "nac": to_network(slices["nac"]), "place": self.feed.place(side, numbers)}
+
+    def batches(self, studies: Sequence[Study], *, seed: int) -> "HeartBatches":
+        return HeartBatches(self, studies, seed=seed)
+
+
+class HeartSlices(HeartCube):
+    """A HeartCube method that answers slice by slice, in three orientations of which the mean is taken.
+
+    A subclass implements `answer`.
+    """
+
+    @abstractmethod
+    def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
+        """AC slices [slice, row, column] in the network's range, for the condition of one orientation's slices."""
+
+    def corrected(self, cubes: Mapping[str, Tensor], sample: int) -> Tensor:
+        answers: dict[Side, Tensor] = {}
+        for number, side in enumerate(SIDES):
+            generator = torch.Generator().manual_seed((self.seed << 16) + sample * len(SIDES) + number)
+            answers[side] = from_network(self.answer(self.condition(cubes, side), generator))
+        return self.feed.stitched(answers, fill=cubes["nac"]).clamp(min=0)
+
+
+class HeartBatches:
+    """Training slices of all studies in memory, each heart cut several times with a slightly wrong frame.
+
+    Parameters
+    ----------
+    variants : cuts of each heart; the first is as found, the others shifted and turned.
+    shift_mm, turn_deg : standard deviations of the shift of the centre and of the turn of the axis.
+    """
+
+    def __init__(
+        self,
+        method: HeartCube,
+        studies: Sequence[Study],
+        *,
+        seed: int,
+        variants: int = 3,
+        shift_mm: float = 6.0,
+        turn_deg: float = 5.0,
+    ) -> None:
+        self._method = method
+        self._hearts: list[dict[str, Tensor]] = []
+        feed = method.feed
+        rng = np.random.default_rng(seed)
+        for study in studies:
+            found = heart_of(study)
+            for variant in range(variants):
+                frame = found if variant == 0 else _jittered(found, rng, shift_mm, turn_deg)
+                grid = frame.grid(feed.shape, feed.voxel_mm)
+                cubes = method.cubes(study, grid)
+                level = feed.level(cubes["nac"])
+                ac = study["ac"].on(grid, order=3).data.clamp(min=0)
+                self._hearts.append({**cubes, "nac": cubes["nac"] / level, "ac": ac / (level * feed.factor)})
+
+    def hearts(self) -> Iterator[Mapping[str, Tensor]]:
+        """The scaled cubes of every study as found and as jittered."""
+        return iter(self._hearts)
+
+    def batch(self, size: int, generator: torch.Generator) -> Batch:
+        """Random slices: condition [item, channel, row, column], "place" [item, 4], "ac" [item, 1, row, column]."""
+        items: list[dict[str, Tensor]] = []
+        for _ in range(size):
+            heart = self._hearts[_draw(len(self._hearts), generator)]
+            side = SIDES[_draw(len(SIDES), generator)]
+            number = [_draw(self._method.feed.depth, generator)]
+            inputs = {name: cube for name, cube in heart.items() if name != "ac"}
+            target = self._method.feed.slices(heart["ac"], side, number, neighbours=False)
+            items.append({**self._method.condition(inputs, side, number), "ac": to_network(target)})
+        return {name: torch.cat([item[name] for item in items]) for name in items[0]}
+
+
+def in_chunks(network: Callable[[Batch], Tensor], batch: Batch, items: int = NETWORK_ITEMS) -> Tensor:
+    """The network's answer for a whole stack, computed a fixed number of items at a time, the last one filled up.
+
+    A network always sees the same number of items, so its rounding cannot depend on how slices are batched.
+    """
+    count = len(batch["nac"])
+    answers = []
+    for start in range(0, count, items):
+        index = torch.arange(start, start + items).clamp(max=count - 1)
+        answers.append(network({name: value[index] for name, value in batch.items()}))
+    return torch.cat(answers)[:count]
+
+
+def _draw(high: int, generator: torch.Generator) -> int:
+    return int(torch.randint(high, (), generator=generator))
+
+
+def _jittered(frame: HeartFrame, rng: np.random.Generator, shift_mm: float, turn_deg: float) -> HeartFrame:
+    x, y, z = np.array(frame.centre_mm) + rng.normal(0, shift_mm, 3)
+    azimuth, elevation = rng.normal((frame.azimuth_deg, frame.elevation_deg), turn_deg)
+    return HeartFrame.from_angles((x, y, z), azimuth_deg=azimuth, elevation_deg=elevation)
+
+
+def _answered(grid: Grid, frame: HeartFrame, reach_mm: float) -> np.ndarray:
+    """1 within ANSWERED_MM of the heart's centre, falling smoothly to 0 at `reach_mm`; [z, y, x]."""
+    distance = np.linalg.norm(grid.points() - np.array(frame.centre_mm), axis=-1)
+    inside = np.clip((reach_mm - distance) / (reach_mm - ANSWERED_MM), 0, 1)
+    return 0.5 - 0.5 * np.cos(np.pi * inside)

@@ -1,0 +1,43 @@
+"""The plain answer that every diffusion model has to beat: a residual 2.5D U-Net from NAC to AC slices, with L1."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from photopeak.learn.learned import Batch
+from photopeak.methods.heart_slices import HeartSlices, in_chunks
+from photopeak.nets.unet import slice_unet
+
+
+class UNet(HeartSlices):
+    """AC = NAC (at the population's scale) + what the network adds; the same U-Net as PADM's, one evaluation.
+
+    Parameters
+    ----------
+    feed : arguments of SliceFeed.
+    channels : of the U-Net's levels.
+    """
+
+    name = "unet"
+
+    def __init__(self, feed: Mapping[str, Any] | None = None, *, channels: Sequence[int] = (32, 64, 96)) -> None:
+        super().__init__(feed)
+        self.arguments |= {"channels": list(channels)}
+        places = self.feed.place("sa").shape[1]
+        self.players = nn.ModuleDict({"net": slice_unet(self.feed.context + places, 1, channels)})
+
+    def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+        yield "net", F.l1_loss(self._corrected(batch), batch["ac"])
+
+    def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
+        return in_chunks(self._corrected, condition)[:, 0]
+
+    def _corrected(self, batch: Batch) -> Tensor:
+        nac = batch["nac"]
+        maps = batch["place"][:, :, None, None].expand(-1, -1, *nac.shape[-2:])
+        times = torch.zeros(len(nac), dtype=torch.long)
+        middle = nac.shape[1] // 2
+        return nac[:, middle : middle + 1] + self.players["net"](torch.cat([nac, maps], dim=1), times)

@@ -1,0 +1,42 @@
+"""MONAI's diffusion U-Net in the sizes that run on two cores."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from monai.networks.nets import DiffusionModelUNet
+from torch import Tensor, nn
+
+
+def slice_unet(inputs: int, outputs: int, channels: Sequence[int]) -> nn.Module:
+    """A 2D U-Net with time embedding; one residual block a level, self-attention at the coarsest."""
+    network: nn.Module = DiffusionModelUNet(
+        spatial_dims=2,
+        in_channels=inputs,
+        out_channels=outputs,
+        channels=tuple(channels),
+        attention_levels=(False,) * (len(channels) - 1) + (True,),
+        num_res_blocks=1,
+        norm_num_groups=8,
+        num_head_channels=channels[-1] // 3,
+    )
+    return network
+
+
+@contextmanager
+def watched(unet: nn.Module) -> Iterator[list[Tensor]]:
+    """Collects the features [item, channel, row, column] of each block of a U-Net while it runs in this context."""
+    features: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        features.append(output[0] if isinstance(output, tuple) else output)
+
+    blocks: Any = unet
+    hooks = [
+        block.register_forward_hook(keep) for block in (*blocks.down_blocks, blocks.middle_block, *blocks.up_blocks)
+    ]
+    try:
+        yield features
+    finally:
+        for hook in hooks:
+            hook.remove()

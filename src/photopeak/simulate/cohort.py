@@ -1,0 +1,35 @@
+"""Many simulated patients: their names and seeds, and working through them with all cores, resumably."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+
+import torch
+
+from photopeak.core.errors import BadArgument
+
+def patient_names(studies: int) -> list[str]:
+    """Names of a cohort's patients."""
+    if studies < 1:
+        raise BadArgument(f"{studies} studies", needed="at least 1", remedy="Ask for more.")
+    return [f"patient_{number:04d}" for number in range(studies)]
+
+
+def patient_generator(seed: int, number: int) -> torch.Generator:
+    """All chance of one patient, independent of how many there are and in which order they are made."""
+    return torch.Generator().manual_seed((seed << 32) + number)
+
+
+def in_parallel(make: Callable[[int], str], numbers: Sequence[int], *, workers: int) -> Iterator[str]:
+    """Results of `make` for each number as they come, from `workers` processes with one thread each.
+
+    `make` must be importable by the workers; an error in one stops the rest.
+    """
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = [pool.submit(make, number) for number in numbers]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
