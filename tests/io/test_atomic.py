@@ -16,16 +16,21 @@ def test_file_appears_only_when_whole(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("folder", [False, True])
-def test_failure_leaves_the_old_and_nothing_else(tmp_path: Path, folder: bool) -> None:
-    target = tmp_path / "a"
-    target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), beside(target) as partial:
+def _interrupted(target: Path, folder: bool) -> None:
+    with beside(target) as partial:
         if folder:
             partial.mkdir()
         else:
             partial.write_text("half")
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_failure_leaves_the_old_and_nothing_else(tmp_path: Path, folder: bool) -> None:
+    target = tmp_path / "a"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(target, folder)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

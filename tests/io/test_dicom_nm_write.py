@@ -134,6 +134,28 @@ def test_same_content_same_file_other_content_other_uids(nm_file: MakeNM, tmp_pa
     assert not set(uids[0]) & set(uids[1])
 
 
+def test_names_and_words_of_any_alphabet(nm_file: MakeNM, tmp_path: Path, image: Volume) -> None:
+    def latin(dataset: pydicom.Dataset) -> None:
+        dataset.SpecificCharacterSet, dataset.PatientName, dataset.StudyDescription = (
+            "ISO_IR 100",
+            "Müller^Jörg",
+            "Höhe",
+        )
+
+    out = derive(image, nm_file(latin), tmp_path / "ac.dcm", derivation="μ predicted – 減弱補正")
+    written = pydicom.dcmread(out)
+    assert str(written.PatientName) == "Müller^Jörg"
+    assert written.StudyDescription == "Höhe"
+    assert written.DerivationDescription.startswith("μ predicted – 減弱補正")
+
+
+def test_other_place_other_uids(tmp_path: Path, image: Volume) -> None:
+    moved = Volume(image.data, Grid.regular(image.grid.shape, 4.0), COUNTS)
+    one, two = (write_nm(v, tmp_path / f"{n}.dcm", patient="1") for n, v in enumerate((image, moved)))
+    assert pydicom.dcmread(one).SOPInstanceUID != pydicom.dcmread(two).SOPInstanceUID
+    assert pydicom.dcmread(one).StudyInstanceUID == pydicom.dcmread(two).StudyInstanceUID
+
+
 def test_whole_counts_are_stored_exactly(tmp_path: Path) -> None:
     counts = torch.arange(60, dtype=torch.float32).reshape(3, 4, 5) * 1000
     path = write_nm(Volume(counts, Grid.regular((3, 4, 5), 4.0), COUNTS), tmp_path / "a.dcm", patient="1")

@@ -49,7 +49,7 @@ def test_round_trip(
 
 def test_header_of_the_file(tmp_path: Path, image: Volume) -> None:
     header = nibabel.load(write_nifti(image, tmp_path / "a.nii.gz")).header
-    assert bytes(header["descrip"]) == b"photopeak research use only"
+    assert header["descrip"].item() == b"photopeak research use only"
     assert header.get_data_dtype() == np.float32
     assert header.get_xyzt_units()[0] == "mm"
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii.gz"]

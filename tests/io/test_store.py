@@ -145,7 +145,7 @@ def test_cohort_is_lazy_and_ordered(tmp_path: Path, study: Study) -> None:
     assert len(cohort) == 10
     parts = {split: [s.name for s in cohort.split(split)] for split in ("train", "validation", "test")}
     assert [len(p) for p in parts.values()] == [6, 2, 2]
-    assert sorted(sum(parts.values(), [])) == names
+    assert sorted(n for part in parts.values() for n in part) == names
     assert cohort[-1].name == "s9"
     assert [s.name for s in cohort[2:4]] == ["s2", "s3"]
     (tmp_path / "s3" / "volume-nac.npy").write_bytes(b"")

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from photopeak.core import Study
 
 
-
 def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of the cohort; an interrupted one is continued.")],
     studies: Annotated[int, typer.Option(help="Number of patients.")] = 20,
@@ -21,13 +20,13 @@ def command(
     """Simulate patients: anatomy, MIBI, LEHR projections with noise, NAC and AC by OSEM."""
     from rich.progress import track
 
-    from photopeak.io.store import is_study, write_manifest
+    from photopeak.io.store import STUDY_FILE, write_manifest
     from photopeak.simulate.cohort import in_parallel, patient_names
 
     names = patient_names(studies)
     cohort.mkdir(parents=True, exist_ok=True)
     write_manifest(cohort, {name: name for name in names}, seed=seed, fractions=PADM_SPLIT)
-    missing = [number for number, name in enumerate(names) if not is_study(cohort / name)]
+    missing = [number for number, name in enumerate(names) if not (cohort / name / STUDY_FILE).is_file()]
     make = partial(_simulate_and_save, folder=str(cohort), seed=seed, matrix=matrix)
     typer.echo(f"{studies - len(missing)} of {studies} patients are there already")
     made = in_parallel(make, missing, workers=workers)
@@ -64,7 +63,10 @@ def simulate(name: str = "patient_0000", *, number: int = 0, seed: int = 0, matr
         shape=(rows, columns), pixel_mm=grid.spacing_mm[0], radius_mm=patient.chest_width_mm / 2 + CLEARANCE_MM
     )
     study = acquire(
-        build_anatomy(patient, grid), camera, scatter=partial(broad_scatter, pixel_mm=camera.pixel_mm), generator=generator
+        build_anatomy(patient, grid),
+        camera,
+        scatter=partial(broad_scatter, pixel_mm=camera.pixel_mm),
+        generator=generator,
     )
     study = Osem("nac")(study)
     study = Osem("ac")(study)

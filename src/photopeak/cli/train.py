@@ -23,6 +23,7 @@ def command(
     import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from photopeak.evaluate.domain import training_domain
     from photopeak.io.store import open_cohort
     from photopeak.learn.loop import Budget, fit
 
@@ -44,7 +45,9 @@ def command(
             losses = ", ".join(f"{k} {v:.4f}" for k, v in record.items() if k not in ("step", "seconds"))
             progress.update(task, completed=done, description=f"step {record['step']}: {losses}")
 
-        card = {"recipe": Path(recipe).stem, "cohort": plan["cohort"]}
+        feed: Any = method.arguments["feed"]
+        domain = training_domain(studies, voxel_mm=feed["voxel_mm"])
+        card = {"recipe": Path(recipe).stem, "cohort": plan["cohort"], "domain": domain, "licence": "Apache-2.0"}
         fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch)
     typer.echo(f"weights in {out / 'weights.safetensors'} ({method.weights_sha256()[:12]})")
 
@@ -70,7 +73,9 @@ def read_recipe(recipe: str) -> dict[str, Any]:
     unknown = set(given) - RECIPE_KEYS
     if unknown:
         raise BadArgument(
-            f"{recipe} with {', '.join(sorted(unknown))}", needed=", ".join(sorted(RECIPE_KEYS)), remedy="Check the spelling."
+            f"{recipe} with {', '.join(sorted(unknown))}",
+            needed=", ".join(sorted(RECIPE_KEYS)),
+            remedy="Check the spelling.",
         )
     return plan | given
 
@@ -84,11 +89,15 @@ def planned_method(plan: dict[str, Any], teacher: Path | None) -> "LearnedMethod
 
     kind: Any = method_class(plan["method"])
     if not issubclass(kind, LearnedMethod):
-        raise BadArgument(f"method {plan['method']}", needed="a method that learns", remedy="See photopeak train --help.")
+        raise BadArgument(
+            f"method {plan['method']}", needed="a method that learns", remedy="See photopeak train --help."
+        )
     try:
         made: LearnedMethod = kind(**plan["arguments"])
     except TypeError as error:
-        raise BadArgument(f"arguments of {kind.name}: {error}", needed="its own", remedy="See its docstring.") from error
+        raise BadArgument(
+            f"arguments of {kind.name}: {error}", needed="its own", remedy="See its docstring."
+        ) from error
     if teacher is not None:
         if not isinstance(made, PADM) or isinstance(made, PADMTeacher):
             raise BadArgument(f"a teacher for {made.name}", needed="padm", remedy="Leave out --teacher.")

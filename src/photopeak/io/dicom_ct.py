@@ -9,6 +9,7 @@ from photopeak.core import HU, Grid, Step, Study, Volume
 from photopeak.core.errors import MissingGeometry, UnreadableFile, WrongModality
 from photopeak.io.axes import canonical_grid, rearrange
 from photopeak.io.dicom_file import (
+    DICOM,
     is_dicom,
     known,
     numbers,
@@ -16,11 +17,11 @@ from photopeak.io.dicom_file import (
     pixel_spacing_mm,
     plane_directions,
     positive,
-    reading,
     stored_pixels,
     tag_name,
     uid_hash,
 )
+from photopeak.io.reading import reading
 
 STEP_TOLERANCE = 0.01
 SIDEWAYS_TOLERANCE_MM = 0.1
@@ -39,7 +40,7 @@ def read_ct(folder: Path | str) -> Study:
             needed="a CT series of two slices or more",
             remedy="Check the path.",
         )
-    with reading(folder):
+    with reading(folder, DICOM):
         slices = [open_dicom(path, "CT") for path in paths]
         _require_one_series(slices, folder)
         row, column, normal = plane_directions(slices[0])

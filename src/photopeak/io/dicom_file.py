@@ -4,8 +4,6 @@ Sizes are checked before anything is decoded: a short header can announce more v
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,9 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from photopeak.core.errors import MissingGeometry, PhotopeakError, UnreadableFile, WrongModality
+from photopeak.io.reading import MAX_VOXELS, reading
 
-MAX_VOXELS = 2**28
+DICOM = "whole DICOM files"
 _UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 _EXPORT_AGAIN = "Export the file again from the archive or workstation."
 
@@ -26,19 +25,6 @@ def is_dicom(path: Path) -> bool:
     """True for a file with the DICOM mark after its preamble."""
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Whatever fails inside because the object is damaged becomes an UnreadableFile that names `path`."""
-    try:
-        yield
-    except PhotopeakError:
-        raise
-    except Exception as error:  # a damaged object fails in many ways; each means the same to the user
-        raise UnreadableFile(
-            f"{path} is damaged ({type(error).__name__}: {error})", needed="a whole DICOM file", remedy=_EXPORT_AGAIN
-        ) from error
 
 
 def open_dicom(path: Path, modality: str) -> Dataset:
@@ -57,7 +43,7 @@ def open_dicom(path: Path, modality: str) -> Dataset:
             needed="uncompressed pixels",
             remedy="Decompress it first (dcmdjpeg, dcmdrle, dcmconv or gdcmconv --raw).",
         )
-    with reading(path):
+    with reading(path, DICOM):
         dataset = pydicom.dcmread(path)
         dataset.decode()
         found = str(dataset.get("Modality", "absent"))
@@ -73,7 +59,7 @@ def open_dicom(path: Path, modality: str) -> Dataset:
 def peek(path: Path) -> tuple[str, str]:
     """Modality and Series Instance UID of a DICOM file, without its pixels."""
     keywords = ["Modality", "SeriesInstanceUID"]
-    with reading(path):
+    with reading(path, DICOM):
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=keywords)
         modality, series = (str(dataset.get(k, "unknown")) for k in keywords)
     return modality, series

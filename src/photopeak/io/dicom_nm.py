@@ -16,17 +16,18 @@ from photopeak.core import BQML, COUNTS, Grid, Quantity, Step, Study, Volume
 from photopeak.core.errors import BadArgument, MissingGeometry, UnreadableFile, WrongModality
 from photopeak.io.axes import canonical_grid, rearrange
 from photopeak.io.dicom_file import (
+    DICOM,
     known,
     numbers,
     open_dicom,
     pixel_spacing_mm,
     plane_directions,
     positive,
-    reading,
     stored_pixels,
     tag_name,
     uid_hash,
 )
+from photopeak.io.reading import reading
 
 AC_WORDS = {"AC", "IRAC", "IRACSC"}
 NAC_WORDS = {"NC", "NAC", "IRNC", "IRNCSC"}
@@ -54,7 +55,7 @@ def read_nm(path: Path | str, *, as_: str | None = None) -> Study:
     as_ : the name to use where the header does not decide; an error where the header says otherwise.
     """
     path = Path(path)
-    with reading(path):
+    with reading(path, DICOM):
         dataset = open_recon_tomo(path)
         order = slice_order(dataset, path)
         values, quantity = _in_units(stored_pixels(dataset, path)[order].astype(np.float64), dataset)

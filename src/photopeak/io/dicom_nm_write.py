@@ -15,14 +15,15 @@ from photopeak.core import EnergyWindow, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.core.projections import TC99M_WINDOW
 from photopeak.io.axes import canonical_grid, rearrange
-from photopeak.io.dicom_file import positive
+from photopeak.io.dicom_file import DICOM, positive
 from photopeak.io.dicom_nm import isotope, open_recon_tomo, patient_position, placed_item, slice_order, stored_grid
 from photopeak.io.dicom_nm_modules import ISOTOPES, coded, finite_counts, set_geometry, set_pixels, set_position, store
+from photopeak.io.reading import reading
 
 RESEARCH = "AI-AC RESEARCH"
 # What a derived image shares with its source; the patient's groups 0010 and 0012 come along whole.
 _SHARED = (
-    "SpecificCharacterSet", "SOPClassUID", "Modality", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID",
+    "Modality", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID",
     "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID",
     "PositionReferenceIndicator", "BodyPartExamined", "Manufacturer", "ManufacturerModelName", "InstitutionName",
     "StationName", "SoftwareVersions", "DeviceSerialNumber", "AcquisitionDate", "AcquisitionTime", "SliceThickness",
@@ -61,30 +62,23 @@ def write_nm_derived(
         )
     if Path(out).resolve() == Path(source).resolve():
         raise BadArgument(f"out {out}, the source itself", needed="another file", remedy="Leave the source as it is.")
-    original = open_recon_tomo(Path(source))
-    stored = stored_grid(original)
-    canonical_grid(stored).require_same(volume.grid, mine=Path(source).name, theirs="volume")
-    array = rearrange(finite_counts(volume), volume.grid, stored)
-    frames = array[np.argsort(slice_order(original, Path(source)))]
-
-    dataset = _inherited(original)
+    with reading(Path(source), DICOM):
+        original = open_recon_tomo(Path(source))
+        stored = stored_grid(original)
+        canonical_grid(stored).require_same(volume.grid, mine=Path(source).name, theirs="volume")
+        array = rearrange(finite_counts(volume), volume.grid, stored)
+        frames = array[np.argsort(slice_order(original, Path(source)))]
+        dataset = _inherited(original)
+        dataset.SeriesNumber = 9000 + int(original.get("SeriesNumber") or 0)
+        dataset.SourceImageSequence = [_source_image(original)]
     # PS3.3 C.8.4.9.1.1 leaves PRIMARY as the only second value for NM: SECONDARY makes the object invalid.
     dataset.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"]
     dataset.SeriesDescription = series_description
-    dataset.SeriesNumber = 9000 + int(original.get("SeriesNumber") or 0)
-    corrections = np.atleast_1d(np.array(original.get("CorrectedImage") or [], dtype=str)).tolist()
-    if kept := [c for c in corrections if c not in ("", "ATTN")]:
-        dataset.CorrectedImage = kept
     slope = set_pixels(dataset, frames, volume)
-    unit = volume.quantity.unit
+    scale = f"Stored value x {slope:.9g} = {volume.quantity.unit}"
     dataset.DerivationDescription = _short_text(
-        f"{derivation.rstrip('. ')}. Stored value x {slope:.9g} = {unit}. Research use only, not for diagnosis.",
-        "derivation",
+        f"{derivation.rstrip('. ')}. {scale}. Research use only, not for diagnosis.", "derivation"
     )
-    image = Dataset()
-    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = original.SOPClassUID, original.SOPInstanceUID
-    image.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
-    dataset.SourceImageSequence = [image]
     dataset.ContributingEquipmentSequence = [_contribution(contributing)]
     made_from = [original.SOPInstanceUID, series_description, dataset.DerivationDescription, _listed(contributing)]
     return store(dataset, Path(out), made_from)
@@ -139,7 +133,7 @@ def write_nm(
     dataset.NumberOfEnergyWindows, dataset.EnergyWindowInformationSequence = 1, [energy]
     dataset.RadiopharmaceuticalInformationSequence = [tracer]
     set_pixels(dataset, finite_counts(volume), volume)
-    return store(dataset, Path(out), [patient, series_description])
+    return store(dataset, Path(out), [patient, series_description, volume.grid.affine, facts])
 
 
 def _inherited(original: Dataset) -> Dataset:
@@ -149,6 +143,11 @@ def _inherited(original: Dataset) -> Dataset:
         if element.tag.group in (0x0010, 0x0012) or element.keyword in _SHARED:
             dataset.add(deepcopy(element))
     _prune(dataset)
+    dataset.SpecificCharacterSet = "ISO_IR 192"  # the source's may be too small for the derivation text
+    dataset.SOPClassUID = NuclearMedicineImageStorage
+    corrections = np.atleast_1d(np.array(original.get("CorrectedImage") or [], dtype=str)).tolist()
+    if kept := [c for c in corrections if c not in ("", "ATTN")]:
+        dataset.CorrectedImage = kept
     if position := patient_position(original):
         set_position(dataset, position)
     if name := isotope(original):
@@ -171,6 +170,14 @@ def _inherited(original: Dataset) -> Dataset:
     dataset.RotationInformationSequence = whole if len(whole) == len(rotations) else []
     dataset.NumberOfRotations = max(len(rotations), 1)
     return dataset
+
+
+def _source_image(original: Dataset) -> Dataset:
+    image = Dataset()
+    image.ReferencedSOPClassUID = NuclearMedicineImageStorage
+    image.ReferencedSOPInstanceUID = original.SOPInstanceUID
+    image.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
+    return image
 
 
 def _mended(rotation: Dataset, original: Dataset) -> Dataset | None:

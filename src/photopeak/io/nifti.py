@@ -1,6 +1,5 @@
 """NIfTI images: arrays [x, y, z] in RAS outside, [z, y, x] in LPS inside."""
 
-import zlib
 from pathlib import Path
 
 import nibabel
@@ -10,7 +9,7 @@ from photopeak.core import Grid, Quantity, Volume
 from photopeak.core.errors import BadArgument, MissingGeometry, UnreadableFile
 from photopeak.io.atomic import beside
 from photopeak.io.axes import canonical_grid, rearrange
-from photopeak.io.dicom_file import MAX_VOXELS
+from photopeak.io.reading import MAX_VOXELS, reading
 
 SUFFIXES = (".nii", ".nii.gz")
 DESCRIPTION = b"photopeak research use only"
@@ -27,7 +26,7 @@ def read_nifti(path: Path | str, quantity: Quantity) -> Volume:
     quantity : what its numbers mean; the file cannot say.
     """
     path = Path(path)
-    try:
+    with reading(path, "a whole .nii or .nii.gz file"):
         image = nibabel.Nifti1Image.from_filename(path)
         shape = tuple(image.shape[:3]) + tuple(n for n in image.shape[3:] if n != 1)
         if len(shape) != 3 or np.prod(shape, dtype=float) > MAX_VOXELS:
@@ -43,12 +42,6 @@ def read_nifti(path: Path | str, quantity: Quantity) -> Volume:
                 remedy="Write it with its affine.",
             )
         array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape).transpose(2, 1, 0)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise UnreadableFile(
-            f"{path} cannot be read as NIfTI ({type(error).__name__})",
-            needed="a whole .nii or .nii.gz file",
-            remedy="Check the path, or write the file again.",
-        ) from error
     stored = Grid(array.shape, tuple(map(tuple, _LPS @ image.affine @ _REVERSED)))
     grid = canonical_grid(stored)
     return Volume.from_numpy(rearrange(array, stored, grid), grid, quantity)

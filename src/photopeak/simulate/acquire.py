@@ -38,7 +38,7 @@ def acquire(anatomy: Anatomy, camera: Camera, *, scatter: Scatter, generator: to
     truth = {
         "heart_centre_mm": list(anatomy.heart_centre_mm),
         "long_axis": list(anatomy.long_axis),
-        **perfusion_truth(anatomy),
+        "segments": list(perfusion_truth(anatomy).values()),
     }
     return Study(
         patient.name,

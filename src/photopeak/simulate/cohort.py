@@ -8,6 +8,7 @@ import torch
 
 from photopeak.core.errors import BadArgument
 
+
 def patient_names(studies: int) -> list[str]:
     """Names of a cohort's patients."""
     if studies < 1:

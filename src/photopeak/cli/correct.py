@@ -1,0 +1,168 @@
+"""``photopeak correct``: a NAC series in; AC series, uncertainty and report out, beside the untouched original."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from photopeak.cardiac.find import FoundHeart
+    from photopeak.core import Study
+
+REPORT = "report.html"
+DOUBTFUL_CONFIDENCE = 0.7
+
+
+def command(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="NM DICOM file, its folder, NIfTI, or a saved study.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report, NIfTI and DICOM.")],
+    method: Annotated[str, typer.Option(help="Method that corrects.")] = "padm",
+    weights: Annotated[Path | None, typer.Option(help="Weights other than the shipped ones.")] = None,
+    steps: Annotated[int, typer.Option(help="Sampling steps of a diffusion method.")] = 5,
+    samples: Annotated[int, typer.Option(help="Posterior samples; their mean is AC, their spread its sd.")] = 8,
+    seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
+) -> None:
+    """Correct a non-attenuation-corrected cardiac SPECT series for attenuation, without CT."""
+    from photopeak.io import load
+    from photopeak.methods import method as ready
+
+    study = load(source, as_=None if _is_saved(source) else "nac").only("nac")
+    made = ready(method, weights, **_settings(method, steps=steps, samples=samples, seed=seed))
+    correct(study, made, out, dicom=nm_file(source))
+    typer.echo(f"{out / REPORT}")
+
+
+def correct(study: "Study", method: Any, out: Path, *, dicom: Path | None = None, truth: str | None = None) -> "Study":
+    """Correct "nac" of a study and write everything into `out`, which appears whole or not at all.
+
+    Parameters
+    ----------
+    method : a ready HeartCube method.
+    dicom : the source file, for derived series in its study and frame of reference.
+    truth : name of a volume to compare with in the report; the method does not see it.
+    """
+    from photopeak.cardiac.find import find_heart
+    from photopeak.io.atomic import beside
+    from photopeak.io.nifti import write_nifti
+    from photopeak.io.store import require_free
+
+    out = require_free(out, REPORT)
+    heart = find_heart(study["nac"])
+    study = study.with_facts(heart=heart.to_dict())
+    made = method(study.only("nac"))
+    study = study.add({name: made[name] for name in method.writes}, made.history[-1])
+    warnings = _warnings(study, heart, method)
+    provenance = _provenance(study, method)
+    with beside(out) as partial:
+        (partial / "dicom").mkdir(parents=True)
+        for name in ("ac", "ac_sd"):
+            write_nifti(study[name], partial / f"{name}.nii.gz")
+        _write_dicom(study, partial / "dicom", dicom, method, provenance)
+        _write_report(study, partial / REPORT, heart, warnings, provenance, truth)
+        lines = [*(f"warning: {w}" for w in warnings), *(f"{k}: {v}" for k, v in provenance.items())]
+        (partial / "log.txt").write_text("\n".join(lines) + "\n")
+    for warning in warnings:
+        typer.echo(f"warning: {warning}")
+    return study
+
+
+def nm_file(source: Path) -> Path | None:
+    """The DICOM file behind an input, if it is one or a folder with one."""
+    from photopeak.io.dicom_file import is_dicom
+
+    files = sorted(p for p in source.iterdir() if p.is_file()) if source.is_dir() else [source]
+    return next((file for file in files if is_dicom(file)), None)
+
+
+def _is_saved(source: Path) -> bool:
+    from photopeak.io.store import STUDY_FILE
+
+    return (source / STUDY_FILE).is_file()
+
+
+def _settings(name: str, *, steps: int, samples: int, seed: int) -> dict[str, int]:
+    """The settings of use that a method has."""
+    import inspect
+
+    from photopeak.methods import method_class
+
+    known = inspect.signature(method_class(name).using).parameters  # type: ignore[attr-defined]
+    given = {"steps": steps, "samples": samples, "seed": seed}
+    return {key: value for key, value in given.items() if key in known}
+
+
+def _warnings(study: "Study", heart: "FoundHeart", method: Any) -> list[str]:
+    from photopeak.evaluate.domain import differences
+    from photopeak.methods.heart_slices import ANSWERED_MM
+
+    found = differences(study, method.card["domain"])
+    if heart.confidence < DOUBTFUL_CONFIDENCE:
+        found.append(
+            f"The left ventricle was found with a confidence of only {heart.confidence:.2f}; check the slices."
+        )
+    if study.facts.get("named_by") == "the caller":
+        found.append("Nothing in the header says whether this series is attenuation-corrected; it was taken as NAC.")
+    found.append(
+        f"Only a sphere of {ANSWERED_MM:g} mm around the heart is corrected; outside it AC is NAC times the population's "
+        "mean factor."
+    )
+    return found
+
+
+def _provenance(study: "Study", method: Any) -> dict[str, str]:
+    from photopeak import __version__
+
+    settings = {key: str(value) for key, value in method.settings().items()}
+    inputs = {f"input {key}": value for key, value in study.facts.get("dicom", {}).items()}
+    card = method.card
+    trained = (
+        f"{card['training']['studies']} patients, {card['training']['seconds']} s, {card['domain']['description']}"
+    )
+    return {
+        "photopeak": __version__,
+        "method": method.name,
+        **settings,
+        "trained on": trained,
+        **inputs,
+    }
+
+
+def _write_dicom(study: "Study", folder: Path, source: Path | None, method: Any, provenance: Mapping[str, str]) -> None:
+    from photopeak.io.dicom_nm_write import write_nm, write_nm_derived
+
+    original = folder / "nac.dcm"
+    if source is not None:
+        shutil.copyfile(source, original)
+    elif study.facts.get("simulated"):
+        write_nm(study["nac"], original, patient=study.name)
+    else:
+        folder.rmdir()
+        typer.echo("no DICOM is written: the input has no patient to write it for")
+        return
+    what = {"ac": "AC", "ac_sd": "AC SD"}
+    for name, title in what.items():
+        write_nm_derived(
+            study[name],
+            original,
+            folder / f"{name}.dcm",
+            series_description=f"AI-AC RESEARCH {method.name} {title}",
+            derivation=f"CT-free attenuation correction predicted by {method.name}, {title}; not measured",
+            contributing=provenance,
+        )
+
+
+def _write_report(
+    study: "Study",
+    path: Path,
+    heart: "FoundHeart",
+    warnings: list[str],
+    provenance: Mapping[str, str],
+    truth: str | None,
+) -> None:
+    from photopeak.evaluate.report import write_report
+
+    write_report(study, path, heart=heart, warnings=warnings, provenance=provenance, truth=truth)
