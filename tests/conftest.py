@@ -7,6 +7,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from photopeak.cli.simulate import simulate
+from photopeak.core import Study
+
 torch.set_num_threads(2)
 settings.register_profile("photopeak", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("photopeak")
@@ -22,6 +25,12 @@ def dciodvfy() -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
+
+
+@pytest.fixture(scope="session")
+def patient() -> Study:
+    """One simulated patient with projections, NAC, AC and truth, 40x64x64 at 6.4 mm."""
+    return simulate("fixture", seed=5)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from photopeak.core.errors import BadValues
 from photopeak.core.volume import sample_linear
 
 RINGS, ANGLES = 24, 72
-SEARCH_MM = 10.0
+INWARD_MM, OUTWARD_MM = 10.0, 6.0
 BASE_MARGIN_MM = 6.0
 
 
@@ -76,7 +76,9 @@ def polar_map(volume: Volume, surface: LVSurface, *, pick: Literal["max", "mean"
     """
     if not torch.isfinite(volume.data).all():
         raise BadValues("a volume with NaN or infinite voxels", needed="finite numbers", remedy="Repair the volume.")
-    values = sample_linear(volume.data, volume.grid, surface.points(np.arange(-SEARCH_MM, SEARCH_MM + 1, 2.0)))
+    # Little further out than the epicardium: beyond it lies the liver, which would be the maximum of the inferior wall.
+    offsets = np.arange(-INWARD_MM, OUTWARD_MM + 1, 2.0)
+    values = sample_linear(volume.data, volume.grid, surface.points(offsets))
     return values.amax(0) if pick == "max" else values.mean(0)
 
 

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from photopeak.core.errors import BadArgument
+
 SEGMENTS = (
     "basal anterior",
     "basal anteroseptal",
@@ -34,11 +36,14 @@ _LEVELS = ((0.65, 1.0, 6), (0.30, 0.65, 6), (0.10, 0.30, 4))
 
 def segment_of(ring: float, angle_deg: float) -> int:
     """Segment number 1 to 17 at a fraction from apex to base and an angle from anterior toward lateral."""
+    if not 0 <= ring <= 1:
+        raise BadArgument(
+            f"ring {ring:g}", needed="a fraction from 0 (apex) to 1 (base)", remedy="Divide by the number of rings."
+        )
     first = 1
     for low, high, sectors in _LEVELS:
         if low <= ring <= high:
-            width = 360 / sectors
-            return first + math.floor((-angle_deg + width / 2) % 360 / width)
+            return first + math.floor(0.5 - angle_deg * sectors / 360) % sectors
         first += sectors
     return len(SEGMENTS)
 
@@ -50,6 +55,12 @@ def segment_means(polar: Tensor) -> Tensor:
         [[segment_of((r + 0.5) / rings, 360 * a / angles) for a in range(angles)] for r in range(rings)]
     )
     return torch.stack([polar[number == segment].mean() for segment in range(1, len(SEGMENTS) + 1)])
+
+
+def segment_centres() -> list[tuple[float, float]]:
+    """Middle of each segment, 1 to 17, as (radius, angle_deg) in a disc of radius 1."""
+    centres = [((low + high) / 2, -k * 360 / sectors) for low, high, sectors in _LEVELS for k in range(sectors)]
+    return [*centres, (0.0, 0.0)]
 
 
 def segment_outlines() -> list[tuple[tuple[float, float], tuple[float, float]]]:

@@ -6,6 +6,7 @@ it is factor * NAC, the population-mean scale without any correction. The border
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -52,11 +53,12 @@ class HeartCube(LearnedMethod):
         """The AC cube [z, y, x] over level and factor, from cubes of which "nac" is over level."""
 
     def using(self, *, samples: int = 1, seed: int = 0) -> Self:
-        """This method with other settings of use."""
+        """This method, same weights, with other settings of use."""
         if samples < 1:
-            raise BadArgument(f"samples={samples}", needed="at least 1", remedy="4 is a good number.")
-        self.samples, self.seed = samples, seed
-        return self
+            raise BadArgument(f"samples={samples}", needed="at least 1", remedy="8 is a good number.")
+        other = copy(self)
+        other.samples, other.seed = samples, seed
+        return other
 
     def settings(self) -> Mapping[str, Any]:
         return {"samples": self.samples, "seed": self.seed, "weights_sha256": self.weights_sha256()}

@@ -104,8 +104,9 @@ class PADM(HeartSlices):
     def using(self, *, steps: int = 5, samples: int = 1, seed: int = 0) -> Self:
         """Settings of use: network evaluations per sample, number of samples, seed."""
         self.bridge.times(steps)
-        self.steps = steps
-        return super().using(samples=samples, seed=seed)
+        other = super().using(samples=samples, seed=seed)
+        other.steps = steps
+        return other
 
     def settings(self) -> Mapping[str, Any]:
         return {"steps": self.steps, **super().settings()}

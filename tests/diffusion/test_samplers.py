@@ -1,0 +1,111 @@
+import pytest
+import torch
+from torch import Tensor
+
+from photopeak.core.errors import BadArgument
+from photopeak.diffusion.bridge import BrownianBridge
+from photopeak.diffusion.samplers import sample_bridge
+
+BRIDGE = BrownianBridge(8, 1.0)
+
+
+def _pair() -> tuple[Tensor, Tensor]:
+    x0, y = torch.randn((2, 3, 1, 4, 4), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return x0, y
+
+
+def _seed(n: int) -> torch.Generator:
+    return torch.Generator().manual_seed(n)
+
+
+@pytest.mark.parametrize("steps", range(1, 9))
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_a_perfect_estimate_ends_in_the_image(steps, eta):
+    x0, y = _pair()
+    made = sample_bridge(lambda x, time: x0, y, BRIDGE, steps=steps, generator=_seed(0), eta=eta)
+    assert torch.equal(made, x0)
+
+
+def test_the_walk_starts_at_y_and_asks_at_the_times_of_the_bridge():
+    x0, y = _pair()
+    asked: list[tuple[Tensor, int]] = []
+
+    def estimate(x: Tensor, time: int) -> Tensor:
+        asked.append((x, time))
+        return x0
+
+    sample_bridge(estimate, y, BRIDGE, steps=4, generator=_seed(0), eta=0.0)
+    assert [time for _, time in asked] == BRIDGE.times(4)
+    assert torch.equal(asked[0][0], y)
+    distances = [float((x - x0).norm()) for x, _ in asked]
+    assert distances[-1] < 0.2 * distances[0]
+
+
+def test_the_walk_passes_through_the_marginals():
+    y, x0 = torch.full((20_000,), 3.0, dtype=torch.float64), torch.zeros(20_000, dtype=torch.float64)
+    seen: dict[int, Tensor] = {}
+
+    def estimate(x: Tensor, time: int) -> Tensor:
+        seen[time] = x
+        return x0
+
+    bridge = BrownianBridge(500, 1.0)
+    sample_bridge(estimate, y, bridge, steps=5, generator=_seed(2))
+    for time in bridge.times(5)[1:]:
+        assert float(seen[time].mean()) == pytest.approx(3 * float(bridge.m[time]), abs=0.03)
+        assert float(seen[time].var()) == pytest.approx(float(bridge.delta[time]), rel=0.05)
+
+
+def test_the_generator_alone_decides():
+    _, y = _pair()
+
+    def sample(seed: int) -> Tensor:
+        return sample_bridge(lambda x, time: 0.5 * x, y, BRIDGE, steps=5, generator=_seed(seed))
+
+    assert torch.equal(sample(4), sample(4))
+    assert not torch.allclose(sample(4), sample(5), atol=1e-3)
+
+
+def test_without_eta_nothing_is_random():
+    _, y = _pair()
+    one, other = (
+        sample_bridge(lambda x, time: 0.5 * x, y, BRIDGE, steps=5, generator=_seed(n), eta=0.0) for n in (1, 2)
+    )
+    assert torch.equal(one, other)
+
+
+def test_every_estimate_is_updated():
+    x0, y = _pair()
+    updated: list[Tensor] = []
+
+    def update(image: Tensor) -> Tensor:
+        updated.append(image)
+        return image.clamp(min=0)
+
+    made = sample_bridge(lambda x, time: x0, y, BRIDGE, steps=3, generator=_seed(0), update=update)
+    assert torch.equal(made, x0.clamp(min=0))
+    assert len(updated) == 3
+
+    # An update also steers the walk: what the network sees afterwards is drawn toward the updated image.
+    last: list[Tensor] = []
+
+    def estimate(x: Tensor, time: int) -> Tensor:
+        last.append(x)
+        return x0
+
+    sample_bridge(estimate, y, BRIDGE, steps=8, generator=_seed(0), eta=0.0, update=lambda image: image + 100)
+    assert float(last[-1].mean()) > 90
+
+
+@pytest.mark.parametrize("steps", [1, 4, 8])
+def test_a_bridge_without_variance_works(steps):
+    x0, y = _pair()
+    made = sample_bridge(lambda x, time: x0, y, BrownianBridge(8, 0.0), steps=steps, generator=_seed(0))
+    assert torch.equal(made, x0)
+
+
+@pytest.mark.parametrize("steps", [0, 9])
+def test_numbers_of_steps_that_cannot_be(steps):
+    _, y = _pair()
+    with pytest.raises(BadArgument, match="sampling steps"):
+        sample_bridge(lambda x, time: x, y, BRIDGE, steps=steps, generator=_seed(0))
