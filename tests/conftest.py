@@ -29,8 +29,8 @@ def dciodvfy() -> str:
 
 @pytest.fixture(scope="session")
 def patient() -> Study:
-    """One simulated patient with projections, NAC, AC and truth, 40x64x64 at 6.4 mm."""
-    return simulate("fixture", seed=5)
+    """One simulated patient without defects, with projections, NAC, AC and truth, 40x64x64 at 6.4 mm."""
+    return simulate("fixture", seed=22)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_chang_factor_is_symmetric_in_a_disc():
 
 
 def test_half_an_arc_corrects_the_near_side_less():
-    half = correction_factor(WATER_PER_CM * _disc(15, 6.5), 16.0, start_deg=-45.0, arc_deg=180.0)[0]
+    half = correction_factor(WATER_PER_CM * _disc(15, 6.5), 16.0, views=12, start_deg=-45.0, arc_deg=180.0)[0]
     left_front, right_back = float(half[4, 10]), float(half[10, 4])
     assert left_front < 0.6 * right_back
 

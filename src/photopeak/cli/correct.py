@@ -101,9 +101,7 @@ def _warnings(study: "Study", heart: "FoundHeart", method: Any) -> list[str]:
 
     found = differences(study, method.card["domain"])
     if heart.confidence < DOUBTFUL_CONFIDENCE:
-        found.append(
-            f"The left ventricle was found with a confidence of only {heart.confidence:.2f}; check the slices."
-        )
+        found.append(f"The left ventricle was found with confidence {heart.confidence:.2f} only; check the slices.")
     if study.facts.get("named_by") == "the caller":
         found.append("Nothing in the header says whether this series is attenuation-corrected; it was taken as NAC.")
     found.append(

@@ -8,7 +8,7 @@ import typer
 
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Another seed, another patient.")] = 2026,
+    seed: Annotated[int, typer.Option(help="Another seed, another patient.")] = 2025,
 ) -> None:
     """Simulate a patient, correct it without CT, score it against its CT-AC and write a report."""
     from photopeak.cardiac.find import FoundHeart

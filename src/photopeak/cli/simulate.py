@@ -25,7 +25,7 @@ def command(
 
     names = patient_names(studies)
     cohort.mkdir(parents=True, exist_ok=True)
-    write_manifest(cohort, {name: name for name in names}, seed=seed, fractions=PADM_SPLIT)
+    write_manifest(cohort, {name: name for name in names}, seed=SPLIT_SEED, fractions=PADM_SPLIT)
     missing = [number for number, name in enumerate(names) if not (cohort / name / STUDY_FILE).is_file()]
     make = partial(_simulate_and_save, folder=str(cohort), seed=seed, matrix=matrix)
     typer.echo(f"{studies - len(missing)} of {studies} patients are there already")
@@ -45,18 +45,18 @@ def simulate(name: str = "patient_0000", *, number: int = 0, seed: int = 0, matr
     from photopeak.cardiac.find import find_heart
     from photopeak.core import Grid
     from photopeak.core.errors import BadArgument
+    from photopeak.core.random import stream
     from photopeak.methods.osem import Osem
     from photopeak.physics.parallel_hole import ParallelHole
     from photopeak.physics.scatter import broad_scatter
     from photopeak.simulate.acquire import acquire
     from photopeak.simulate.anatomy import build_anatomy
-    from photopeak.simulate.cohort import patient_generator
     from photopeak.simulate.population import draw_patient
 
     grids = {"64": Grid.regular((40, 64, 64), 6.4), "128": Grid.regular((80, 128, 128), 3.2)}
     if matrix not in grids:
         raise BadArgument(f"matrix {matrix!r}", needed="64 or 128", remedy="Choose one.")
-    grid, generator = grids[matrix], patient_generator(seed, number)
+    grid, generator = grids[matrix], stream(seed, number)
     rows, _, columns = grid.shape
     patient = draw_patient(generator, name=name)
     camera = ParallelHole.circular(
@@ -74,7 +74,9 @@ def simulate(name: str = "patient_0000", *, number: int = 0, seed: int = 0, matr
     return study.with_facts(heart=find_heart(study["nac"]).to_dict())
 
 
-PADM_SPLIT = (254 / 424, 84 / 424, 86 / 424)
+PADM_SPLIT, SPLIT_SEED = (254 / 424, 84 / 424, 86 / 424), 1
+"""Shares of train, validation and test, and the one shuffle that divides every simulated cohort."""
+
 CLEARANCE_MM = 70.0
 """From the side of the chest to the collimator: arms, or the gap above a supine patient."""
 

@@ -37,7 +37,7 @@ FIELD_PIXELS = 65
 
 WIDTH_IN, DPI = 10.0, 160
 _FOOT_IN, _LABEL_IN, _BAR_IN, _GAP_IN = 0.45, 0.75, 0.6, 0.04
-_HEAD_IN, _UNDER_IN = 0.38, 0.62
+_HEAD_IN, _UNDER_IN = 0.32, 0.62
 
 _EDGES: Mapping[Orientation, tuple[str, str, str, str]] = {
     "sa": ("ANT", "INF", "SEP", "LAT"),
@@ -109,7 +109,7 @@ def slices_figure(rows: Mapping[str, np.ndarray], orientation: Orientation) -> b
 def polar_figure(panels: Sequence[Panel], columns: int) -> bytes:
     """Polar maps with the 17 segments and their means, as PNG; maps of one kind share their limits."""
     width = WIDTH_IN / columns
-    disc = width - 0.2
+    disc = width - 0.05
     line_height = _HEAD_IN + disc + _UNDER_IN
     figure, height = _figure(line_height * math.ceil(len(panels) / columns))
     for number, panel in enumerate(panels):
@@ -139,8 +139,8 @@ def _disc(axes: Axes, panel: Panel, values: Tensor, limits: tuple[float, float])
 
     colours = colormaps[_COLOURS[panel.kind]]
     picture = polar_image(values, size=512)
-    axes.set(xlim=(-1.18, 1.18), ylim=(-1.18, 1.18))
     shown = axes.imshow(picture, cmap=colours, vmin=limits[0], vmax=limits[1], extent=(-1, 1, -1, 1), zorder=1)
+    axes.set(xlim=(-1.16, 1.16), ylim=(-1.16, 1.16))
     shown.set_clip_path(Circle((0, 0), 1, transform=axes.transData))
     for (r0, a0), (r1, a1) in [*segment_outlines(), ((1.0, 0.0), (1.0, 360.0))]:
         radius, angle = np.linspace(r0, r1, 120), np.deg2rad(np.linspace(a0, a1, 120))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from photopeak.core import Study
 from photopeak.core.errors import BadArgument, BadCheckpoint
+from photopeak.core.random import stream
 from photopeak.learn.average import MovingAverage
 from photopeak.learn.checkpoint import load_checkpoint, save_checkpoint
 from photopeak.learn.learned import LearnedMethod
@@ -170,7 +171,7 @@ def fit(
 
 
 def _step(run: _Run, batches: Any, seed: int) -> dict[str, float]:
-    generator = torch.Generator().manual_seed((seed << 32) + run.step)
+    generator = stream(seed, run.step)
     batch = batches.batch(run.budget.batch_size, generator)
     losses: dict[str, float] = {}
     for player, loss in run.method.turns(batch, generator):

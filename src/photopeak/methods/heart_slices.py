@@ -18,6 +18,7 @@ from photopeak.cardiac.find import FoundHeart, find_heart
 from photopeak.cardiac.orientation import HeartFrame
 from photopeak.core import COUNTS, Grid, Study, Volume
 from photopeak.core.errors import BadArgument
+from photopeak.core.random import stream
 from photopeak.learn.feed import SIDES, Side, SliceFeed, from_network, to_network
 from photopeak.learn.learned import Batch, LearnedMethod
 
@@ -107,7 +108,7 @@ class HeartSlices(HeartCube):
     def corrected(self, cubes: Mapping[str, Tensor], sample: int) -> Tensor:
         answers: dict[Side, Tensor] = {}
         for number, side in enumerate(SIDES):
-            generator = torch.Generator().manual_seed((self.seed << 16) + sample * len(SIDES) + number)
+            generator = stream(self.seed, sample * len(SIDES) + number)
             answers[side] = from_network(self.answer(self.condition(cubes, side), generator))
         return self.feed.stitched(answers, fill=cubes["nac"]).clamp(min=0)
 

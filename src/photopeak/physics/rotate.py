@@ -6,6 +6,7 @@ LPS, and its columns run along (cos phi, sin phi).
 """
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
@@ -44,12 +45,9 @@ def rotation_matrix(size: int, angle_deg: float, *, dtype: torch.dtype, device: 
 
 
 def _csr(matrix: Tensor, device: torch.device) -> Tensor:
-    csr = matrix.to_sparse_csr()
-    return torch.sparse_csr_tensor(
-        csr.crow_indices().int(),
-        csr.col_indices().int(),
-        csr.values(),
-        csr.shape,
-        device=device,
-        check_invariants=False,
-    )
+    with warnings.catch_warnings():
+        # torch announces once that its CSR tensors are beta; products with a dense matrix are all that we use.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        csr = matrix.to_sparse_csr()
+        rows, columns = csr.crow_indices().int(), csr.col_indices().int()
+        return torch.sparse_csr_tensor(rows, columns, csr.values(), csr.shape, device=device, check_invariants=False)

@@ -16,11 +16,6 @@ def patient_names(studies: int) -> list[str]:
     return [f"patient_{number:04d}" for number in range(studies)]
 
 
-def patient_generator(seed: int, number: int) -> torch.Generator:
-    """All chance of one patient, independent of how many there are and in which order they are made."""
-    return torch.Generator().manual_seed((seed << 32) + number)
-
-
 def in_parallel(make: Callable[[int], str], numbers: Sequence[int], *, workers: int) -> Iterator[str]:
     """Results of `make` for each number as they come, from `workers` processes with one thread each.
 
