@@ -120,7 +120,7 @@ def test_the_level_ignores_a_hot_liver():
     hot[:, 0] = 50.0
     assert FEED.level(hot) == FEED.level(cube)
     inside = cube.clone()
-    inside[3:5, 3:5, 3:5] = 50.0
+    inside[2:6, 2:6, 2:6] = 50.0
     assert FEED.level(inside) > 2 * FEED.level(cube)
 
 

@@ -161,7 +161,7 @@ def test_no_studies(tmp_path, line):
 def test_a_loss_that_is_no_number_stops_and_spoils_nothing_saved(tmp_path, line, value):
     method = line()
     method.fails_at = (4, value)
-    with pytest.raises(FloatingPointError, match="line: loss of net is (nan|inf) at step 3"):
+    with pytest.raises(FloatingPointError, match=r"line: loss of net is (nan|inf) at step 3"):
         fit(method, STUDIES, tmp_path, budget=_budget(9, save_every_seconds=0.0))
     state, header = load_checkpoint(tmp_path / "training.safetensors")
     assert header["step"] == 3

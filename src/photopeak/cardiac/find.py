@@ -24,6 +24,8 @@ MARGIN_MM = 16.0
 SHOULDER = -0.1
 LATTICE_MM = 5.0
 SMALLEST_CONFIDENCE = 0.55
+SMOOTHING_MM = 2.0
+FULLEST_CAVITY = 0.97
 
 _AZIMUTHS_DEG = (20.0, 40.0, 60.0, 80.0)
 _ELEVATIONS_DEG = (0.0, 20.0, 40.0)
@@ -75,17 +77,17 @@ def find_heart(volume: Volume) -> FoundHeart:
     HeartNotFound : nothing in the image resembles a left ventricle.
     BadValues : NaN or constant image.
     """
-    image = volume.require_image(name="image").numpy().astype(np.float64)
-    image = np.sqrt(np.clip(image, 0, None))
-    sampled = _Sampled(gaussian_filter(image, 2.0 / np.array(volume.grid.spacing_mm)), volume.grid)
-    best = max((_refined(sampled, start) for start in _starts(sampled)), key=lambda found: found[1])
-    (x, y, z, azimuth, elevation, radius, length), confidence = best[0], best[2]
-    if confidence < SMALLEST_CONFIDENCE:
+    image = np.sqrt(np.clip(volume.require_image(name="image").numpy().astype(np.float64), 0, None))
+    sampled = _Sampled(gaussian_filter(image, SMOOTHING_MM / np.array(volume.grid.spacing_mm)), volume.grid)
+    refined = [found for start in _starts(sampled) if _hollow(sampled, (found := _refined(sampled, start))[0])]
+    best = max(refined, key=lambda found: found[1], default=None)
+    if best is None or best[2] < SMALLEST_CONFIDENCE:
         raise HeartNotFound(
-            f"an image whose best candidate for a left ventricle correlates {confidence:.2f}",
-            needed=f"at least {SMALLEST_CONFIDENCE}",
+            "an image with no hollow shape" if best is None else f"a best candidate that correlates {best[2]:.2f}",
+            needed=f"a left ventricle, correlating at least {SMALLEST_CONFIDENCE}",
             remedy="Check that this is a perfusion series with the whole heart in the field.",
         )
+    (x, y, z, azimuth, elevation, radius, length), confidence = best[0], best[2]
     frame = HeartFrame.from_angles((x, y, z), azimuth_deg=azimuth, elevation_deg=elevation)
     return FoundHeart(frame, float(radius), float(length), float(confidence))
 
@@ -149,6 +151,18 @@ def _refined(sampled: _Sampled, start: np.ndarray) -> tuple[np.ndarray, float, f
     return found.x, -float(found.fun), _correlation(sampled, found.x)
 
 
+def _hollow(sampled: _Sampled, parameters: np.ndarray) -> bool:
+    """Whether the cavity is darker than the wall around it, which a hot ball of gut or liver is not."""
+    x, y, z, azimuth, elevation, radius, length = parameters
+    frame = HeartFrame.from_angles((x, y, z), azimuth_deg=azimuth, elevation_deg=elevation)
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    along = np.array([-0.2, -0.1, 0.0, 0.1]) * length
+    outward = np.cos(angle)[:, None] * frame.lateral + np.sin(angle)[:, None] * frame.anterior
+    axis = np.array(frame.centre_mm) + along[:, None] * frame.apical
+    wall = sampled.at(axis[:, None] + (radius - WALL_MM / 2) * outward)
+    return bool(np.mean(sampled.at(axis)) < FULLEST_CAVITY * np.median(wall))
+
+
 def _starts(sampled: _Sampled) -> list[np.ndarray]:
     """Best places, directions and sizes of a coarse search."""
     coarse = sampled.grid
@@ -157,6 +171,8 @@ def _starts(sampled: _Sampled) -> list[np.ndarray]:
     shape = np.maximum(np.ceil((high - low)[::-1] / COARSE_MM).astype(int), 1) + 1
     grid = Grid.regular(tuple(shape), COARSE_MM, centre_mm=(low + high) / 2)
     image = sampled.at(grid.points())
+    if not image.max() > 0:
+        raise HeartNotFound("an image without positive counts", needed="a perfusion image", remedy="Check the series.")
     scored: list[tuple[float, np.ndarray]] = []
     for radius, length in _SIZES_MM:
         for azimuth in _AZIMUTHS_DEG:

@@ -101,12 +101,12 @@ def _warnings(study: "Study", heart: "FoundHeart", method: Any) -> list[str]:
 
     found = differences(study, method.card["domain"])
     if heart.confidence < DOUBTFUL_CONFIDENCE:
-        found.append(f"The left ventricle was found with confidence {heart.confidence:.2f} only; check the slices.")
+        found.append(f"The left ventricle was found with confidence {heart.confidence:.2f} only: check it.")
     if study.facts.get("named_by") == "the caller":
         found.append("Nothing in the header says whether this series is attenuation-corrected; it was taken as NAC.")
     found.append(
-        f"Only a sphere of {ANSWERED_MM:g} mm around the heart is corrected; outside it AC is NAC times the population's "
-        "mean factor."
+        f"Only a sphere of {ANSWERED_MM:g} mm around the heart is corrected; "
+        "outside it AC is NAC times the population's mean factor."
     )
     return found
 

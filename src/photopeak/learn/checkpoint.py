@@ -36,11 +36,11 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             record = (file.metadata() or {}).get("photopeak")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
+        header = json.loads(record) if record else {}
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise BadCheckpoint(
             f"{path.name}: {error}", needed="a complete safetensors file", remedy="Copy it again or train anew."
         ) from error
-    header = json.loads(record) if record else {}
     if header.get("schema") != SCHEMA:
         raise BadCheckpoint(
             f"{path.name} with schema {header.get('schema')!r}",
