@@ -31,6 +31,7 @@ class Line(LearnedMethod):
         nn.init.zeros_(net.bias)
         self.players = nn.ModuleDict({"net": net})
         self.taken = 0
+        self.drawn: list[float] = []
         self.fails_at: tuple[int, str] | None = None
 
     def make(self, study: Study) -> Mapping[str, Volume]:
@@ -41,6 +42,7 @@ class Line(LearnedMethod):
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         self.taken += 1
+        self.drawn.append(float(batch["x"].sum()))
         noise = 0.1 * torch.randn(batch["x"].shape, generator=generator)
         loss = (self.players["net"](batch["x"]) - batch["y"] - noise).square().mean()
         if self.fails_at and self.fails_at[0] == self.taken:

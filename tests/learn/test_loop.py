@@ -49,6 +49,12 @@ def test_the_budget_in_steps_is_kept(tmp_path, line):
     assert method.card["training"]["steps"] == 7
 
 
+def test_every_step_draws_its_own_batch(tmp_path, line):
+    method = line()
+    fit(method, STUDIES, tmp_path, budget=_budget(20))
+    assert len(set(method.drawn)) == 20
+
+
 def test_the_budget_in_seconds_is_kept(tmp_path, line):
     method = line()
     fit(method, STUDIES, tmp_path, budget=_budget(1_000_000, max_seconds=0.05))

@@ -24,10 +24,12 @@ app.command("evaluate")(evaluate.command)
 
 def main() -> None:
     """Run the command line; a typed error is one message and exit status 2."""
-    from photopeak.core.errors import PhotopeakError
-
     try:
         app()
-    except PhotopeakError as error:
+    except Exception as error:
+        from photopeak.core.errors import PhotopeakError
+
+        if not isinstance(error, PhotopeakError):
+            raise
         sys.stderr.write(f"photopeak: {type(error).__name__}: {error}\n")
         sys.exit(2)

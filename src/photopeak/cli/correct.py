@@ -142,6 +142,9 @@ def _write_dicom(study: "Study", folder: Path, source: Path | None, method: Any,
         typer.echo("no DICOM is written: the input has no patient to write it for")
         return
     what = {"ac": "AC", "ac_sd": "AC SD"}
+    if not bool(study["ac_sd"].data.any()):
+        typer.echo("no DICOM series of the sd is written: one sample, or one step, has no spread")
+        del what["ac_sd"]
     for name, title in what.items():
         write_nm_derived(
             study[name],

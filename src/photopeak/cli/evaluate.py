@@ -35,9 +35,9 @@ def command(
     studies = open_cohort(cohort).split(split)[:limit]
     methods = {label: _ready(label) for label in method}
     scores: Scores = {UNCORRECTED: {}, **{label: {} for label in methods}}
-    for study in track(studies, total=len(studies), description="patients"):
+    for name, study in track(zip(studies.names, studies, strict=True), total=len(studies), description="patients"):
         for label, made in _answers(study, methods):
-            scores[label][study.name] = _scored(made, truth)
+            scores[label][name] = _scored(made, truth)
     table = score_table(scores, truth=truth)
     typer.echo(table)
     if out is not None:

@@ -23,6 +23,7 @@ def command(
     import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from photopeak.core.errors import BadArgument
     from photopeak.evaluate.domain import training_domain
     from photopeak.io.store import open_cohort
     from photopeak.learn.loop import Budget, fit
@@ -30,7 +31,10 @@ def command(
     if threads is not None:
         torch.set_num_threads(threads)
     plan = read_recipe(recipe)
-    budget = Budget(**plan["budget"] | ({} if max_seconds is None else {"max_seconds": max_seconds}))
+    try:
+        budget = Budget(**plan["budget"] | ({} if max_seconds is None else {"max_seconds": max_seconds}))
+    except TypeError as error:
+        raise BadArgument(f"budget: {error}", needed="fields of Budget", remedy="See photopeak.learn.loop.") from error
     seed = plan["seed"]
     torch.manual_seed(seed)
     method = planned_method(plan, teacher)

@@ -1,0 +1,93 @@
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from photopeak.cli.train import planned_method, read_recipe
+from photopeak.core import Study
+from photopeak.core.errors import BadArgument
+from photopeak.io import save, write_manifest
+from photopeak.methods.padm import PADM
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+SMALL = """
+method = "{method}"
+[arguments]
+channels = [8, 16, 24]
+paths = 2
+bridge_steps = 20
+[arguments.feed]
+size = 24
+depth = 14
+neighbours = 1
+[budget]
+max_steps = 4
+batch_size = 2
+log_every = 1
+"""
+
+
+@pytest.fixture
+def cohort(patient: Study, tmp_path: Path) -> Path:
+    folder = tmp_path / "cohort"
+    save(patient, folder / "patient_0000")
+    write_manifest(folder, {"patient_0000": "patient_0000"}, seed=0, fractions=(1.0, 0.0, 0.0))
+    return folder
+
+
+def test_teacher_then_student(run: Run, cohort: Path, tmp_path: Path) -> None:
+    for method in ("padm_teacher", "padm"):
+        (tmp_path / f"{method}.toml").write_text(SMALL.format(method=method))
+    first = run("train", tmp_path / "padm_teacher.toml", cohort, "-o", tmp_path / "t")
+    assert first.returncode == 0, first.stderr
+    taught = run(
+        "train", tmp_path / "padm.toml", cohort, "-o", tmp_path / "s", "--teacher", tmp_path / "t/weights.safetensors"
+    )
+    assert taught.returncode == 0, taught.stderr
+    student = PADM.restored(tmp_path / "s" / "weights.safetensors")
+    assert student.card["domain"]["camera_models"] == ["SIMULATED"]
+    assert student.card["training"]["studies"] == 1
+    records = [json.loads(line) for line in (tmp_path / "s" / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
+def test_every_recipe_makes_its_method(recipe: Path) -> None:
+    plan = read_recipe(str(recipe))
+    assert planned_method(plan, None).name == plan["method"]
+
+
+def test_a_name_trains_with_defaults() -> None:
+    assert planned_method(read_recipe("padm"), None).name == "padm"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ('method = "padm"\nlearning = 1\n', "learning"),
+        ('method = "padm"\n[arguments]\ndepht = 3\n', "depht"),
+        ('method = "padm"\n[arguments.feed]\nsise = 3\n', "sise"),
+        ('method = "osem"\n', "osem"),
+        ('method = "pdam"\n', "pdam"),
+    ],
+)
+def test_unknown_keys_stop_the_run(text: str, match: str, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(BadArgument, match=match):
+        planned_method(read_recipe(str(tmp_path / "r.toml")), None)
+
+
+def test_unknown_budget_key_stops_the_run(run: Run, cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('method = "padm"\n[budget]\nmax_second = 3\n')
+    failed = run("train", tmp_path / "r.toml", cohort, "-o", tmp_path / "out")
+    assert failed.returncode == 2
+    assert "max_second" in failed.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_a_student_has_a_teacher(tmp_path: Path) -> None:
+    with pytest.raises(BadArgument, match="teacher"):
+        planned_method(read_recipe("unet"), tmp_path / "weights.safetensors")
