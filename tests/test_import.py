@@ -24,9 +24,14 @@ def test_verbs_are_imported_on_first_use():
     from photopeak.metrics.scoring import score
 
     assert photopeak.score is score
-    assert set(dir(photopeak)) >= {"score", "load", "save", "method", "fit", "report", "simulate"}
+    assert set(dir(photopeak)) >= {"score", "load", "save", "method", "fit", "report"}
 
 
 def test_unknown_name_lists_what_there_is():
     with pytest.raises(AttributeError, match=r"'scores'; it has .*score"):
         photopeak.scores  # noqa: B018
+
+
+@pytest.mark.parametrize("verb", sorted(set(photopeak.__all__) - {"__version__"}))
+def test_every_verb_is_there(verb: str) -> None:
+    assert callable(getattr(photopeak, verb))

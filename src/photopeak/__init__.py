@@ -11,13 +11,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 _VERBS = {
-    "load": "photopeak.io",
-    "save": "photopeak.io",
-    "method": "photopeak.methods",
-    "score": "photopeak.metrics",
-    "report": "photopeak.evaluate.report",
-    "fit": "photopeak.learn.loop",
-    "simulate": "photopeak.cli.simulate",
+    "load": ("photopeak.io", "load"),
+    "save": ("photopeak.io", "save"),
+    "method": ("photopeak.methods", "method"),
+    "fit": ("photopeak.learn.loop", "fit"),
+    "score": ("photopeak.metrics", "score"),
+    "report": ("photopeak.evaluate.report", "write_report"),
 }
 
 __all__ = ["__version__", *_VERBS]
@@ -26,7 +25,8 @@ __all__ = ["__version__", *_VERBS]
 def __getattr__(name: str) -> Any:
     if name not in _VERBS:
         raise AttributeError(f"module 'photopeak' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
-    return getattr(import_module(_VERBS[name]), name)
+    module, attribute = _VERBS[name]
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from photopeak.core import Study
-from photopeak.core.errors import BadArgument, BadCheckpoint
+from photopeak.core.errors import BadArgument, BadCheckpoint, BadValues
 from photopeak.learn.checkpoint import load_checkpoint
 from photopeak.learn.loop import Budget, fit
 
@@ -126,6 +126,13 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, line, s
     assert losses[0][-1] == losses[1][-1]
 
 
+def test_steps_lost_with_a_kill_are_logged_once(tmp_path, line):
+    fit(line(), STUDIES, tmp_path, budget=_budget(10))
+    (tmp_path / "log.jsonl").open("a").write('{"step": 15, "net": 1.0}\n{"step": 20, "ne')
+    fit(line(), STUDIES, tmp_path, budget=_budget(20))
+    assert [record["step"] for record in _log(tmp_path)] == [5, 10, 15, 20]
+
+
 def test_two_players_resume_too(tmp_path, duel):
     half, full = _budget(5), _budget(10)
     fit(duel(), STUDIES, tmp_path, budget=half)
@@ -167,7 +174,7 @@ def test_no_studies(tmp_path, line):
 def test_a_loss_that_is_no_number_stops_and_spoils_nothing_saved(tmp_path, line, value):
     method = line()
     method.fails_at = (4, value)
-    with pytest.raises(FloatingPointError, match=r"line: loss of net is (nan|inf) at step 3"):
+    with pytest.raises(BadValues, match=r"a loss of (nan|inf) of net of line at step 3"):
         fit(method, STUDIES, tmp_path, budget=_budget(9, save_every_seconds=0.0))
     state, header = load_checkpoint(tmp_path / "training.safetensors")
     assert header["step"] == 3

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from photopeak.core import Study
-from photopeak.core.errors import BadArgument, BadCheckpoint
+from photopeak.core.errors import BadArgument, BadCheckpoint, BadValues
 from photopeak.core.random import stream
 from photopeak.learn.average import MovingAverage
 from photopeak.learn.checkpoint import load_checkpoint, save_checkpoint
@@ -140,6 +140,7 @@ def fit(
         run.resume(checkpoint)
     saved = run.seconds
     method.players.train()
+    _forget_after(out / "log.jsonl", run.step)
     with (out / "log.jsonl").open("a") as log:
         while run.optimisers and budget.progress(run.step, run.seconds) < 1:
             began = time.perf_counter()
@@ -178,15 +179,27 @@ def _step(run: _Run, batches: Any, seed: int) -> dict[str, float]:
         optimiser = run.optimisers[player]
         for group in optimiser.param_groups:
             group["lr"] = run.budget.rate(run.step, run.seconds)
+        losses[player] = float(loss.detach())
+        if not math.isfinite(losses[player]):
+            raise BadValues(
+                f"a loss of {losses[player]} of {player} of {run.method.name} at step {run.step}",
+                needed="a finite loss",
+                remedy="Lower the learning rate and continue from the last checkpoint.",
+            )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(run.method.players[player].parameters(), 1.0)
         optimiser.step()
-        losses[player] = float(loss.detach())
-        if not math.isfinite(losses[player]):
-            raise FloatingPointError(f"{run.method.name}: loss of {player} is {losses[player]} at step {run.step}")
     run.average.update(run.method.players)
     return losses
+
+
+def _forget_after(log: Path, step: int) -> None:
+    """Drop the records of steps that were lost with a kill and will be taken again."""
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    if len(kept) < len(lines):
+        log.write_text("".join(kept))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 
 def slice_unet(inputs: int, outputs: int, channels: Sequence[int]) -> nn.Module:
-    """A 2D U-Net with time embedding; one residual block a level, self-attention at the coarsest."""
+    """A 2D U-Net with time embedding; one residual block a level, self-attention at the coarsest.
+
+    Channels are multiples of 8, those of the coarsest level also of 3, for its three heads.
+    """
     network: nn.Module = DiffusionModelUNet(
         spatial_dims=2,
         in_channels=inputs,
