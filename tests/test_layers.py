@@ -13,7 +13,8 @@ FLOORS = {
     **dict.fromkeys(("core", "nets", "diffusion"), 1),
     **dict.fromkeys(("physics", "recon", "learn", "metrics", "cardiac", "simulate"), 2),
     **dict.fromkeys(("io", "methods", "evaluate", "serve", "testing"), 3),
-    **dict.fromkeys(("cli", "__main__"), 4),
+    "cli": 4,
+    "__main__": 5,
 }
 OPEN_TO_ALL = "core"
 ROOT = "__init__"
