@@ -73,6 +73,11 @@ def test_bits_do_not_depend_on_how_slices_are_batched(student: PADM, stack: int,
     assert torch.equal(whole, torch.cat(parts))
 
 
+def test_samples_differ_also_where_the_sampler_injects_no_noise(student: PADM, patient: Study) -> None:
+    """One step is deterministic; where the heart is cut is not."""
+    assert float(student.using(steps=1, samples=3)(patient)["ac_sd"].data.max()) > 0
+
+
 def test_samples_give_an_uncertainty_and_one_gives_none(student: PADM, patient: Study) -> None:
     assert float(student.using(steps=3, samples=3)(patient)["ac_sd"].data.max()) > 0
     assert float(student.using(steps=3, samples=1)(patient)["ac_sd"].data.max()) == 0

@@ -143,7 +143,7 @@ def _write_dicom(study: "Study", folder: Path, source: Path | None, method: Any,
         return
     what = {"ac": "AC", "ac_sd": "AC SD"}
     if not bool(study["ac_sd"].data.any()):
-        typer.echo("no DICOM series of the sd is written: one sample, or one step, has no spread")
+        typer.echo("no DICOM series of the sd is written: one sample has no spread")
         del what["ac_sd"]
     for name, title in what.items():
         write_nm_derived(

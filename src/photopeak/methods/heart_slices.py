@@ -24,6 +24,9 @@ from photopeak.learn.learned import Batch, LearnedMethod
 
 ANSWERED_MM = 68.0
 NETWORK_ITEMS = 13
+STREAMS = 1 + len(SIDES)
+FINDER_SHIFT_MM, FINDER_TURN_DEG = 2.0, 4.0
+"""Standard deviation of each coordinate and angle of the LV finder on simulated patients (docs/results.md)."""
 
 
 def heart_of(study: Study) -> HeartFrame:
@@ -37,7 +40,7 @@ class HeartCube(LearnedMethod):
     """A method that turns "nac" into "ac" and "ac_sd" in a cube around the heart.
 
     A subclass implements `corrected`. With `samples` above 1, ac is the mean of that many answers and ac_sd their
-    standard deviation.
+    standard deviation: they differ in the noise of a sampler and in where exactly the heart is cut.
     """
 
     reads: tuple[str, ...] = ("nac",)
@@ -72,19 +75,24 @@ class HeartCube(LearnedMethod):
     def make(self, study: Study) -> Mapping[str, Volume]:
         nac = study["nac"].require(COUNTS, name="nac").require_image(name="nac")
         frame = heart_of(study)
-        grid = frame.grid(self.feed.shape, self.feed.voxel_mm)
-        cubes = self.cubes(study, grid)
-        level = self.feed.level(cubes["nac"])
-        ratio = cubes["nac"] / level
         self.players.eval()
-        answers = torch.stack([self.corrected({**cubes, "nac": ratio}, sample) for sample in range(self.samples)])
-        scale = level * self.feed.factor
-        spread = answers.std(0) if self.samples > 1 else torch.zeros_like(ratio)
-        inside = torch.from_numpy(_answered(nac.grid, frame, self.feed.reach_mm)).to(nac.data)
-        correction = Volume((answers.mean(0) - ratio) * scale, grid, COUNTS).on(nac.grid, order=3).data
-        ac = (self.feed.factor * nac.data + inside * correction).clamp(min=0)
-        sd = (Volume(spread * scale, grid, COUNTS).on(nac.grid).data * inside).clamp(min=0)
-        return {"ac": nac.with_data(ac), "ac_sd": nac.with_data(sd)}
+        answers = torch.stack([self._answer(study, frame, sample) for sample in range(self.samples)])
+        spread = answers.std(0) if self.samples > 1 else torch.zeros_like(nac.data)
+        return {"ac": nac.with_data(answers.mean(0)), "ac_sd": nac.with_data(spread)}
+
+    def _answer(self, study: Study, found: HeartFrame, sample: int) -> Tensor:
+        """AC [z, y, x] on NAC's grid; every sample but the first cuts the heart where the finder might have put it."""
+        nac, feed = study["nac"], self.feed
+        where = stream(self.seed, sample * STREAMS)
+        frame = found if sample == 0 else _moved(found, where, FINDER_SHIFT_MM, FINDER_TURN_DEG)
+        grid = frame.grid(feed.shape, feed.voxel_mm)
+        cubes = self.cubes(study, grid)
+        level = feed.level(cubes["nac"])
+        ratio = cubes["nac"] / level
+        change = (self.corrected({**cubes, "nac": ratio}, sample) - ratio) * level * feed.factor
+        inside = torch.from_numpy(_answered(nac.grid, frame, feed.reach_mm)).to(nac.data)
+        correction = Volume(change, grid, COUNTS).on(nac.grid, order=3).data
+        return (feed.factor * nac.data + inside * correction).clamp(min=0)
 
     def condition(self, cubes: Mapping[str, Tensor], side: Side, numbers: Sequence[int] | None = None) -> Batch:
         """Network input of slices of one orientation: each cube's slices with neighbours, and their place."""
@@ -108,7 +116,7 @@ class HeartSlices(HeartCube):
     def corrected(self, cubes: Mapping[str, Tensor], sample: int) -> Tensor:
         answers: dict[Side, Tensor] = {}
         for number, side in enumerate(SIDES):
-            generator = stream(self.seed, sample * len(SIDES) + number)
+            generator = stream(self.seed, sample * STREAMS + 1 + number)
             answers[side] = from_network(self.answer(self.condition(cubes, side), generator))
         return self.feed.stitched(answers, fill=cubes["nac"]).clamp(min=0)
 
@@ -135,11 +143,11 @@ class HeartBatches:
         self._method = method
         self._hearts: list[dict[str, Tensor]] = []
         feed = method.feed
-        rng = np.random.default_rng(seed)
+        generator = stream(seed, 0)
         for study in studies:
             found = heart_of(study)
             for variant in range(variants):
-                frame = found if variant == 0 else _jittered(found, rng, shift_mm, turn_deg)
+                frame = found if variant == 0 else _moved(found, generator, shift_mm, turn_deg)
                 grid = frame.grid(feed.shape, feed.voxel_mm)
                 cubes = method.cubes(study, grid)
                 level = feed.level(cubes["nac"])
@@ -180,9 +188,11 @@ def _draw(high: int, generator: torch.Generator) -> int:
     return int(torch.randint(high, (), generator=generator))
 
 
-def _jittered(frame: HeartFrame, rng: np.random.Generator, shift_mm: float, turn_deg: float) -> HeartFrame:
-    x, y, z = np.array(frame.centre_mm) + rng.normal(0, shift_mm, 3)
-    azimuth, elevation = rng.normal((frame.azimuth_deg, frame.elevation_deg), turn_deg)
+def _moved(frame: HeartFrame, generator: torch.Generator, shift_mm: float, turn_deg: float) -> HeartFrame:
+    """A frame near another one: normal in each coordinate and angle."""
+    normal = torch.randn(5, generator=generator, dtype=torch.float64).tolist()
+    x, y, z = (c + shift_mm * n for c, n in zip(frame.centre_mm, normal[:3], strict=True))
+    azimuth, elevation = frame.azimuth_deg + turn_deg * normal[3], frame.elevation_deg + turn_deg * normal[4]
     return HeartFrame.from_angles((x, y, z), azimuth_deg=azimuth, elevation_deg=elevation)
 
 
