@@ -145,7 +145,7 @@ def test_student_starts_from_the_teacher_and_is_pulled_by_it(
     assert all(p.grad is None for p in teacher.players.parameters())
     student.teacher = None
     ((_, alone),) = student.turns(batch, torch.Generator().manual_seed(2))
-    assert float(loss) > float(alone)
+    assert float(loss.detach()) > float(alone.detach())
 
 
 def test_teacher_of_another_shape_is_refused(teacher: PADMTeacher) -> None:

@@ -16,13 +16,14 @@ UNCORRECTED = "nac"
 def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of a cohort.")],
     method: Annotated[
-        list[str], typer.Option("--method", "-m", help="NAME or NAME=WEIGHTS, with settings: padm:steps=1,samples=4")
-    ] = ["padm"],  # noqa: B006 (typer copies it)
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    truth: Annotated[str, typer.Option(help="Volume to compare with: ac (noisy) or ac_clean (noise-free).")] = "ac",
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write table (.md) and figures per patient (.json).")
+        list[str] | None,
+        typer.Option("--method", "-m", help="NAME or NAME=WEIGHTS, with settings: padm:steps=1,samples=4"),
     ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    truth: Annotated[
+        list[str] | None, typer.Option(help="Volume to compare with: ac (noisy, default) or ac_clean (noise-free).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write tables (.md) and figures (.json).")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first patients of the split.")] = None,
 ) -> None:
     """Apply methods to patients and print their scores: mean and 95 % interval over patients."""
@@ -33,47 +34,55 @@ def command(
     from photopeak.io.store import open_cohort
 
     studies = open_cohort(cohort).split(split)[:limit]
-    methods = {label: _ready(label) for label in method}
-    scores: Scores = {UNCORRECTED: {}, **{label: {} for label in methods}}
+    methods = {label: _ready(label) for label in method or ["padm"]}
+    truths = truth or ["ac"]
+    scores: dict[str, Scores] = {one: {UNCORRECTED: {}, **{label: {} for label in methods}} for one in truths}
     for name, study in track(zip(studies.names, studies, strict=True), total=len(studies), description="patients"):
         for label, made in _answers(study, methods):
-            scores[label][name] = _scored(made, truth)
-    table = score_table(scores, truth=truth)
-    typer.echo(table)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / f"{truth}.md").write_text(table)
-        (out / f"{truth}.json").write_text(json.dumps(scores, indent=1))
+            for one in truths:
+                scores[one][label][name] = _scored(made, one)
+    for one in truths:
+        table = score_table(scores[one], truth=one)
+        typer.echo(table)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / f"{one}.md").write_text(table)
+            (out / f"{one}.json").write_text(json.dumps(scores[one], indent=1))
 
 
 def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]], *, truth: str) -> str:
     """Markdown: a row for each method, mean and 95 % interval over patients, and the ratio of means to NAC's."""
-    import torch
-
     from photopeak.evaluate.patients import UNITS
-    from photopeak.evaluate.stats import bootstrap_interval, ratio_interval
 
-    names = [name for name in UNITS if all(name in s for rows in scores.values() for s in rows.values())]
-    patients = len(scores[UNCORRECTED])
+    names = [name for name in UNITS if any(name in s for rows in scores.values() for s in rows.values())]
     lines = [
-        f"n = {patients} patients, truth = {truth}, mean (95 % bootstrap interval over patients); "
+        f"n = {len(scores[UNCORRECTED])} patients, truth = {truth}, mean (95 % bootstrap interval over patients); "
         "in brackets the ratio to NAC's mean",
         "",
         "| method | " + " | ".join(f"{name} [{UNITS[name]}]" for name in names) + " |",
         "|---|" + "--:|" * len(names),
     ]
     for label, rows in scores.items():
-        cells = []
-        for name in names:
-            values, nac = ([r[name] for r in rows_.values()] for rows_ in (rows, scores[UNCORRECTED]))
-            mean, low, high = bootstrap_interval(values, generator=torch.Generator().manual_seed(0))
-            cell = f"{mean:.3g} ({low:.3g} to {high:.3g})"
-            if label != UNCORRECTED and UNITS[name].startswith("%"):
-                ratio = ratio_interval(values, nac, generator=torch.Generator().manual_seed(0))
-                cell += f" [{ratio.estimate:.3f}]"
-            cells.append(cell)
+        cells = [_cell([r.get(name) for r in rows.values()], scores[UNCORRECTED], name) for name in names]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(values: list[float | None], uncorrected: Mapping[str, Mapping[str, float]], name: str) -> str:
+    import torch
+
+    from photopeak.evaluate.patients import UNITS
+    from photopeak.evaluate.stats import bootstrap_interval, ratio_interval
+
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "-"
+    mean, low, high = bootstrap_interval(known, generator=torch.Generator().manual_seed(0))
+    cell = f"{mean:.3g} ({low:.3g} to {high:.3g})"
+    nac = [row[name] for row in uncorrected.values() if name in row]
+    if UNITS[name].startswith("%") and len(nac) == len(known) and nac != known:
+        cell += f" [{ratio_interval(known, nac, generator=torch.Generator().manual_seed(0)).estimate:.3f}]"
+    return cell
 
 
 def score_rows(scores: Mapping[str, Mapping[str, float]]) -> str:
@@ -106,7 +115,7 @@ def _answers(study: "Study", methods: Mapping[str, Any]) -> Iterable[tuple[str, 
     yield UNCORRECTED, study.add({"answer": study["nac"]}, Step(("answer",), "none"))
     for label, ready in methods.items():
         made = ready(study.only(*ready.reads))
-        yield label, study.add({"answer": made["ac"]}, made.history[-1])
+        yield label, study.add({"answer": made["ac"], "answer_sd": made["ac_sd"]}, made.history[-1])
 
 
 def _scored(made: "Study", truth: str) -> dict[str, float]:

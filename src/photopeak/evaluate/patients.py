@@ -23,9 +23,17 @@ from photopeak.metrics.ssim import ssim
 
 HEART_RADIUS_MM = 64.0
 WALL_FRACTION = 0.5
+NORMAL_95 = 1.96
 
-UNITS = {"heart NRMSE": "%", "heart PSNR": "dB", "heart SSIM": "1", "LV-wall NRMSE": "%", "17-segment MAE": "% of max"}
-"""Figures of `heart_scores` and their units; the wall needs the truth of a simulation ("lv")."""
+UNITS = {
+    "heart NRMSE": "%",
+    "heart PSNR": "dB",
+    "heart SSIM": "1",
+    "LV-wall NRMSE": "%",
+    "17-segment MAE": "% of max",
+    "wall in 95 % interval": "%",
+}
+"""Figures of `heart_scores` and their units; those of the wall need the truth of a simulation ("lv")."""
 
 
 def heart_mask(grid: Grid, frame: HeartFrame, radius_mm: float = HEART_RADIUS_MM) -> Tensor:
@@ -50,4 +58,9 @@ def heart_scores(study: Study, *, of: str, truth: str, heart: FoundHeart) -> Map
     if "lv" in study:
         wall = study["lv"].data > WALL_FRACTION
         scores["LV-wall NRMSE"] = nrmse(estimate, reference, wall, scaled=True)
+        if f"{of}_sd" in study and bool(study[f"{of}_sd"].data.any()):
+            reach = NORMAL_95 * study[f"{of}_sd"].data[wall]
+            scores["wall in 95 % interval"] = 100 * float(
+                ((estimate.data - reference.data)[wall].abs() <= reach).float().mean()
+            )
     return {name: scores[name] for name in UNITS if name in scores}
