@@ -11,6 +11,7 @@ from photopeak.core import Study
 from photopeak.io import load
 from photopeak.io.dicom_nm_write import write_nm
 from photopeak.io.nifti import write_nifti
+from photopeak.methods.padm import PADM
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "nm_cardiac"
@@ -139,8 +140,36 @@ def test_nan_is_refused(run: Run, patient: Study, tmp_path: Path) -> None:
 def test_one_sample_has_no_sd_series(run: Run, saved: Path, small_weights: Path, tmp_path: Path) -> None:
     done = run("correct", saved, "-o", tmp_path / "out", "--weights", small_weights, "--steps", 1, "--samples", 1)
     assert done.returncode == 0, done.stderr
-    assert "one sample" in done.stdout
     assert {p.name for p in (tmp_path / "out" / "dicom").iterdir()} == {"nac.dcm", "ac.dcm"}
+    assert not (tmp_path / "out" / "ac_sd.nii.gz").exists()
+
+
+@pytest.mark.parametrize("method", ["osem", "padm_teacher", "nothing"])
+def test_methods_that_need_more_than_nac_are_refused(run: Run, saved: Path, method: str, tmp_path: Path) -> None:
+    failed = run("correct", saved, "-o", tmp_path / "out", "--method", method)
+    assert failed.returncode == 2
+    assert method in failed.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_without_a_card_are_refused(run: Run, saved: Path, tmp_path: Path) -> None:
+    PADM(channels=(8, 8, 24)).save(tmp_path / "w.safetensors")
+    failed = run("correct", saved, "-o", tmp_path / "out", "--weights", tmp_path / "w.safetensors")
+    assert failed.returncode == 2
+    assert "card" in failed.stderr
+
+
+def test_an_earlier_result_is_replaced_and_what_lies_beside_it_is_not(
+    run: Run, saved: Path, small_weights: Path, tmp_path: Path
+) -> None:
+    job = ("correct", saved, "-o", tmp_path / "out", "--weights", small_weights, *FEW)
+    assert run(*job).returncode == 0
+    assert run(*job).returncode == 0
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    failed = run(*job)
+    assert failed.returncode == 2
+    assert "notes.txt" in failed.stderr
+    assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
 def test_a_foreign_folder_is_not_overwritten(run: Run, saved: Path, small_weights: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ log_every = 1
 def cohort(patient: Study, tmp_path: Path) -> Path:
     folder = tmp_path / "cohort"
     save(patient, folder / "patient_0000")
-    write_manifest(folder, {"patient_0000": "patient_0000"}, seed=0, fractions=(1.0, 0.0, 0.0))
+    write_manifest(folder, {"patient_0000": "train"}, about={"simulated": True})
     return folder
 
 

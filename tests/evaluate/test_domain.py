@@ -22,9 +22,10 @@ def test_a_simulated_patient_is_in_the_domain_of_simulated_patients(patient: Stu
 @pytest.mark.parametrize(
     ("facts", "told"),
     [
-        ({"camera_model": "Discovery NM 530c"}, "Camera Discovery NM 530c"),
+        ({"camera_model": "Discovery NM 530c", "isotope": "Tc-99m"}, "Camera Discovery NM 530c"),
         ({"camera_model": "SIMULATED", "isotope": "Tl-201"}, "Isotope Tl-201"),
-        ({}, "Camera unknown"),
+        ({"isotope": "Tc-99m"}, "Camera unknown"),
+        ({"camera_model": "SIMULATED"}, "not stated"),
     ],
 )
 def test_other_cameras_and_isotopes_are_named(

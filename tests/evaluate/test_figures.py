@@ -1,6 +1,7 @@
 """The pictures: slices in display orientation, the notice in each, the same bytes for the same input."""
 
 import io
+import subprocess
 import sys
 
 import numpy as np
@@ -118,5 +119,10 @@ def test_no_difference_is_white_and_maps_of_one_kind_share_their_limits():
 
 
 def test_pyplot_stays_out_of_it():
-    polar_figure([Panel("sd", "spread", polar(3.0), "%")], columns=4)
-    assert "matplotlib.pyplot" not in sys.modules
+    code = (
+        "import sys, torch\n"
+        "from photopeak.evaluate.figures import Panel, polar_figure\n"
+        "polar_figure([Panel('sd', 'spread', torch.ones(24, 72), '%')], columns=4)\n"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

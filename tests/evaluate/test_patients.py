@@ -40,8 +40,9 @@ def test_nac_is_worse_than_noise_free_ac(patient: Study, heart: FoundHeart) -> N
 
 def test_interval_counts_voxels_within_it(patient: Study, heart: FoundHeart) -> None:
     truth = patient["ac"]
-    wrong = truth.with_data(truth.data + 1.0)
-    for sd, expected in ((0.6, 100.0), (0.4, 0.0)):
+    z, y, x = torch.meshgrid(*(torch.arange(n) for n in truth.grid.shape), indexing="ij")
+    wrong = truth.with_data(truth.data + 1.0 - 2.0 * ((z + y + x) % 2))
+    for sd, expected in ((0.7, 100.0), (0.3, 0.0)):
         volumes = {"answer": wrong, "answer_sd": truth.with_data(torch.full_like(truth.data, sd))}
         scores = heart_scores(patient.add(volumes, Step(("answer",), "t")), of="answer", truth="ac", heart=heart)
         assert scores["wall in 95 % interval"] == pytest.approx(expected, abs=0.1)

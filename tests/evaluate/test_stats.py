@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 from photopeak.core.errors import BadArgument, BadValues, ShapeMismatch
 from photopeak.evaluate.stats import (
-    PatientTable,
     bootstrap_interval,
     holm,
-    markdown_table,
     paired_wilcoxon,
     ratio_interval,
 )
@@ -68,24 +66,6 @@ def test_holm_lies_between_raw_and_bonferroni(p: list[float]):
     assert all(raw <= new <= min(1, len(p) * raw) for raw, new in zip(p, adjusted, strict=True))
     order = sorted(range(len(p)), key=lambda i: p[i])
     assert all(adjusted[i] <= adjusted[j] for i, j in pairwise(order))
-
-
-def test_table_prints_patients_and_intervals(generator):
-    values = tuple(torch.rand(9, generator=generator).tolist())
-    table = PatientTable("nrmse", "%", tuple("abcdefghi"), {"osem": values, "padm": (5.0,) * 9, "again": values})
-    lines = markdown_table(table, generator=generator).splitlines()
-    assert lines[0] == "| method | patients | nrmse [%] | 95 % interval |"
-    assert lines[2].startswith(f"| osem | 9 | {sum(values) / 9:.4g} | 0.")
-    assert lines[3] == "| padm | 9 | 5 | 5 to 5 |"
-    # The same patients are drawn for every row.
-    assert lines[4] == lines[2].replace("osem", "again")
-
-
-def test_nobody_drops_out_of_a_table():
-    with pytest.raises(ShapeMismatch, match="2 values for padm"):
-        PatientTable("nrmse", "%", ("a", "b", "c"), {"padm": (1.0, 2.0)})
-    with pytest.raises(BadArgument, match="each patient once"):
-        PatientTable("nrmse", "%", ("a", "a"), {"padm": (1.0, 2.0)})
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_two_nm_files_are_ambiguous(nm_file: MakeNM, tmp_path: Path) -> None:
 
 
 def test_cohort_and_absent_paths_say_what_to_do(tmp_path: Path) -> None:
-    write_manifest(tmp_path, {"a": "1"}, seed=1)
+    write_manifest(tmp_path, {"a": "train"}, about={})
     with pytest.raises(UnreadableFile, match="open_cohort"):
         load(tmp_path)
     with pytest.raises(UnreadableFile, match="does not exist"):

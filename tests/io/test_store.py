@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from photopeak.core import COUNTS, Grid, Projections, Step, Study, Volume, attenuation
 from photopeak.core.errors import BadArgument, MissingInput, UnreadableFile
@@ -139,8 +137,10 @@ def test_cohort_is_lazy_and_ordered(tmp_path: Path, study: Study) -> None:
     names = [f"s{n}" for n in range(10)]
     for name in names:
         save_study(replace(study, name=name), tmp_path / name)
-    write_manifest(tmp_path, {name: name for name in names}, seed=1)
+    splits = ["test", "validation", *["train"] * 6, "validation", "test"]
+    write_manifest(tmp_path, dict(zip(names, splits, strict=True)), about={"seed": 1})
     cohort = open_cohort(tmp_path)
+    assert cohort.about == {"seed": 1}
     assert [s.name for s in cohort] == names
     assert len(cohort) == 10
     parts = {split: [s.name for s in cohort.split(split)] for split in ("train", "validation", "test")}
@@ -160,36 +160,24 @@ def test_cohort_is_lazy_and_ordered(tmp_path: Path, study: Study) -> None:
 
 def test_missing_studies_are_named(tmp_path: Path, study: Study) -> None:
     save_study(study, tmp_path / "a")
-    write_manifest(tmp_path, {"a": "1", "b": "2", "c": "3"}, seed=1)
+    write_manifest(tmp_path, dict.fromkeys("abc", "train"), about={})
     with pytest.raises(MissingInput, match="2 of 3 studies: b, c"):
         open_cohort(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"schema": "photopeak cohort 1", "studies": {"../x": {}}, "seed": 1}')
+    (tmp_path / "manifest.json").write_text('{"schema": "photopeak cohort 1", "studies": {"../x": {}}, "about": {}}')
     with pytest.raises(BadArgument, match=r"\.\./x"):
         open_cohort(tmp_path)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    patients=st.lists(st.integers(0, 12), min_size=1, max_size=40),
-    seed=st.integers(0, 1000),
-    fractions=st.sampled_from([(0.6, 0.2, 0.2), (1.0, 0.0, 0.0), (0.5, 0.5, 0.0)]),
-)
-def test_no_patient_is_in_two_splits(
-    tmp_path_factory: pytest.TempPathFactory, patients: list[int], seed: int, fractions: tuple[float, float, float]
-) -> None:
-    folder = tmp_path_factory.mktemp("cohort")
-    patient_of = {f"s{n}": f"p{patient}" for n, patient in enumerate(patients)}
-    path = write_manifest(folder, patient_of, seed=seed, fractions=fractions)
-    studies = json.loads(path.read_text())["studies"]
-    assert {name: entry["patient"] for name, entry in studies.items()} == patient_of
-    assert len({(e["patient"], e["split"]) for e in studies.values()}) == len(set(patient_of.values()))
+def test_manifest_of_other_settings_is_not_overwritten(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, {"a": "train"}, about={"seed": 1})
     first = path.read_bytes()
-    assert write_manifest(folder, patient_of, seed=seed, fractions=fractions).read_bytes() == first
+    with pytest.raises(BadArgument, match="seed"):
+        write_manifest(tmp_path, {"a": "train"}, about={"seed": 2})
+    assert path.read_bytes() == first
+    write_manifest(tmp_path, {"a": "train", "b": "test"}, about={"seed": 1})
+    assert set(json.loads(path.read_text())["studies"]) == {"a", "b"}
 
 
-@pytest.mark.parametrize(
-    ("patient_of", "fractions"), [({}, (0.6, 0.2, 0.2)), ({"a": "1"}, (0.6, 0.6, 0.2)), ({"a": "1"}, (1.5, -0.5, 0.0))]
-)
-def test_manifest_refusals(tmp_path: Path, patient_of: dict[str, str], fractions: tuple[float, float, float]) -> None:
-    with pytest.raises(BadArgument, match="fractions"):
-        write_manifest(tmp_path, patient_of, seed=1, fractions=fractions)
+def test_unknown_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadArgument, match="training"):
+        write_manifest(tmp_path, {"a": "training"}, about={})

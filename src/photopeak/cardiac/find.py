@@ -166,7 +166,7 @@ def _hollow(sampled: _Sampled, parameters: np.ndarray) -> bool:
 def _starts(sampled: _Sampled) -> list[np.ndarray]:
     """Best places, directions and sizes of a coarse search."""
     coarse = sampled.grid
-    corners = coarse.world(np.array([[0, 0, 0], np.array(coarse.shape) - 1]))
+    corners = coarse.world(np.indices((2, 2, 2)).reshape(3, 8).T * (np.array(coarse.shape) - 1))
     low, high = corners.min(0), corners.max(0)
     shape = np.maximum(np.ceil((high - low)[::-1] / COARSE_MM).astype(int), 1) + 1
     grid = Grid.regular(tuple(shape), COARSE_MM, centre_mm=(low + high) / 2)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from photopeak.core import Study
 
 REPORT = "report.html"
+OURS = {REPORT, "log.txt", "ac.nii.gz", "ac_sd.nii.gz", "dicom", *(f"dicom/{n}.dcm" for n in ("nac", "ac", "ac_sd"))}
 DOUBTFUL_CONFIDENCE = 0.7
 
 
@@ -27,12 +28,18 @@ def command(
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
 ) -> None:
     """Correct a non-attenuation-corrected cardiac SPECT series for attenuation, without CT."""
+    from photopeak.core.errors import WrongModality
     from photopeak.io import load
-    from photopeak.methods import method as ready
 
-    study = load(source, as_=None if _is_saved(source) else "nac").only("nac")
-    made = ready(method, weights, **_settings(method, steps=steps, samples=samples, seed=seed))
-    correct(study, made, out, dicom=nm_file(source))
+    study = load(source, as_=None if _is_saved(source) else "nac")
+    if "nac" not in study:
+        raise WrongModality(
+            f"{source} with {', '.join(study) or 'nothing'}",
+            needed='a NAC series: Modality (0008,0060) NM, or a saved study with "nac"',
+            remedy="Choose the uncorrected perfusion series.",
+        )
+    made = _ready(method, weights, steps=steps, samples=samples, seed=seed)
+    correct(study.only("nac"), made, out, dicom=nm_file(source))
     typer.echo(f"{out / REPORT}")
 
 
@@ -48,9 +55,8 @@ def correct(study: "Study", method: Any, out: Path, *, dicom: Path | None = None
     from photopeak.cardiac.find import find_heart
     from photopeak.io.atomic import beside
     from photopeak.io.nifti import write_nifti
-    from photopeak.io.store import require_free
 
-    out = require_free(out, REPORT)
+    out = _free(out)
     heart = find_heart(study["nac"])
     study = study.with_facts(heart=heart.to_dict())
     made = method(study.only("nac"))
@@ -59,7 +65,7 @@ def correct(study: "Study", method: Any, out: Path, *, dicom: Path | None = None
     provenance = _provenance(study, method)
     with beside(out) as partial:
         (partial / "dicom").mkdir(parents=True)
-        for name in ("ac", "ac_sd"):
+        for name in _written(study):
             write_nifti(study[name], partial / f"{name}.nii.gz")
         _write_dicom(study, partial / "dicom", dicom, method, provenance)
         _write_report(study, partial / REPORT, heart, warnings, provenance, truth)
@@ -84,20 +90,52 @@ def _is_saved(source: Path) -> bool:
     return (source / STUDY_FILE).is_file()
 
 
-def _settings(name: str, *, steps: int, samples: int, seed: int) -> dict[str, int]:
-    """The settings of use that a method has."""
+def _ready(name: str, weights: Path | None, *, steps: int, samples: int, seed: int) -> Any:
+    """A method that corrects, with its card, and with the settings of use that it has."""
     import inspect
 
-    from photopeak.methods import method_class
+    from photopeak.core.errors import BadArgument, BadCheckpoint
+    from photopeak.methods import method, method_class
+    from photopeak.methods.heart_slices import HeartCube
 
-    known = inspect.signature(method_class(name).using).parameters  # type: ignore[attr-defined]
+    kind = method_class(name)
+    if not issubclass(kind, HeartCube) or kind.reads != ("nac",):
+        raise BadArgument(f"method {name}", needed="one that makes AC from NAC alone", remedy="Use padm.")
     given = {"steps": steps, "samples": samples, "seed": seed}
-    return {key: value for key, value in given.items() if key in known}
+    made: Any = method(
+        name, weights, **{k: v for k, v in given.items() if k in inspect.signature(kind.using).parameters}
+    )
+    if not {"domain", "training"} <= set(made.card):
+        raise BadCheckpoint(
+            f"weights of {name} without a card",
+            needed="what they were trained on",
+            remedy="Train with photopeak train.",
+        )
+    return made
+
+
+def _free(out: Path) -> Path:
+    """`out`, absolute, if writing there loses nothing but an earlier answer of ours."""
+    from photopeak.core.errors import BadArgument
+
+    out = out.resolve()
+    entries = {str(p.relative_to(out)) for p in out.rglob("*")} if out.is_dir() else set()
+    if out.is_file() or entries - OURS:
+        raise BadArgument(
+            f"{out}, which holds {', '.join(sorted(entries - OURS)[:3]) or 'a file'}",
+            needed="a new or empty folder, or an earlier result",
+            remedy="Choose another place.",
+        )
+    return out
+
+
+def _written(study: "Study") -> tuple[str, ...]:
+    """The volumes that are worth a file: one sample has no spread."""
+    return ("ac", "ac_sd") if bool(study["ac_sd"].data.any()) else ("ac",)
 
 
 def _warnings(study: "Study", heart: "FoundHeart", method: Any) -> list[str]:
     from photopeak.evaluate.domain import differences
-    from photopeak.methods.heart_slices import ANSWERED_MM
 
     found = differences(study, method.card["domain"])
     if heart.confidence < DOUBTFUL_CONFIDENCE:
@@ -105,7 +143,7 @@ def _warnings(study: "Study", heart: "FoundHeart", method: Any) -> list[str]:
     if study.facts.get("named_by") == "the caller":
         found.append("Nothing in the header says whether this series is attenuation-corrected; it was taken as NAC.")
     found.append(
-        f"Only a sphere of {ANSWERED_MM:g} mm around the heart is corrected; "
+        f"Only a sphere of {method.feed.answered_mm:g} mm around the heart is corrected; "
         "outside it AC is NAC times the population's mean factor."
     )
     return found
@@ -141,11 +179,8 @@ def _write_dicom(study: "Study", folder: Path, source: Path | None, method: Any,
         folder.rmdir()
         typer.echo("no DICOM is written: the input has no patient to write it for")
         return
-    what = {"ac": "AC", "ac_sd": "AC SD"}
-    if not bool(study["ac_sd"].data.any()):
-        typer.echo("no DICOM series of the sd is written: one sample has no spread")
-        del what["ac_sd"]
-    for name, title in what.items():
+    for number, name in enumerate(_written(study), start=1):
+        title = name.upper().replace("_", " ")
         write_nm_derived(
             study[name],
             original,
@@ -153,6 +188,7 @@ def _write_dicom(study: "Study", folder: Path, source: Path | None, method: Any,
             series_description=f"AI-AC RESEARCH {method.name} {title}",
             derivation=f"CT-free attenuation correction predicted by {method.name}, {title}; not measured",
             contributing=provenance,
+            series_number=9000 + number,
         )
 
 

@@ -31,9 +31,16 @@ def command(
 
     from rich.progress import track
 
+    from photopeak.core.errors import BadArgument
     from photopeak.io.store import open_cohort
 
     studies = open_cohort(cohort).split(split)[:limit]
+    if len(studies) < 2:
+        raise BadArgument(
+            f"{len(studies)} {split} patients in {cohort}",
+            needed="at least 2, for an interval",
+            remedy="Simulate more.",
+        )
     methods = {label: _ready(label) for label in method or ["padm"]}
     truths = truth or ["ac"]
     scores: dict[str, Scores] = {one: {UNCORRECTED: {}, **{label: {} for label in methods}} for one in truths}
@@ -65,7 +72,20 @@ def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]], *, trut
     for label, rows in scores.items():
         cells = [_cell([r.get(name) for r in rows.values()], scores[UNCORRECTED], name) for name in names]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_compared(scores, names[0])]) + "\n"
+
+
+def _compared(scores: Mapping[str, Mapping[str, Mapping[str, float]]], name: str) -> list[str]:
+    """A line that compares every method with the first one, patient by patient."""
+    from photopeak.evaluate.stats import holm, paired_wilcoxon
+
+    rows = {label: [row[name] for row in patients.values()] for label, patients in scores.items()}
+    labels = [label for label in rows if label != UNCORRECTED]
+    if len(labels) < 2:
+        return []
+    adjusted = holm([paired_wilcoxon(rows[labels[0]], rows[label]) for label in labels[1:]])
+    told = ", ".join(f"{label} p = {p:.2g}" for label, p in zip(labels[1:], adjusted, strict=True))
+    return [f"{name} of {labels[0]} beside the others (paired Wilcoxon, Holm): {told}"]
 
 
 def _cell(values: list[float | None], uncorrected: Mapping[str, Mapping[str, float]], name: str) -> str:

@@ -21,11 +21,12 @@ def command(
     from rich.progress import track
 
     from photopeak.io.store import STUDY_FILE, write_manifest
-    from photopeak.simulate.cohort import in_parallel, patient_names
+    from photopeak.simulate.cohort import in_parallel, patient_names, split_of
 
     names = patient_names(studies)
     cohort.mkdir(parents=True, exist_ok=True)
-    write_manifest(cohort, {name: name for name in names}, seed=SPLIT_SEED, fractions=PADM_SPLIT)
+    splits = {name: split_of(number) for number, name in enumerate(names)}
+    write_manifest(cohort, splits, about={"simulated": True, "seed": seed, "matrix": matrix})
     missing = [number for number, name in enumerate(names) if not (cohort / name / STUDY_FILE).is_file()]
     make = partial(_simulate_and_save, folder=str(cohort), seed=seed, matrix=matrix)
     typer.echo(f"{studies - len(missing)} of {studies} patients are there already")
@@ -44,7 +45,7 @@ def simulate(name: str = "patient_0000", *, number: int = 0, seed: int = 0, matr
     """
     from photopeak.cardiac.find import find_heart
     from photopeak.core import Grid
-    from photopeak.core.errors import BadArgument
+    from photopeak.core.errors import BadArgument, HeartNotFound
     from photopeak.core.random import stream
     from photopeak.methods.osem import Osem
     from photopeak.physics.parallel_hole import ParallelHole
@@ -71,11 +72,11 @@ def simulate(name: str = "patient_0000", *, number: int = 0, seed: int = 0, matr
     study = Osem("nac")(study)
     study = Osem("ac")(study)
     study = Osem("ac", counts="clean", as_="ac_clean")(study)
-    return study.with_facts(heart=find_heart(study["nac"]).to_dict())
+    try:
+        return study.with_facts(heart=find_heart(study["nac"]).to_dict())
+    except HeartNotFound as error:
+        return study.with_facts(heart_not_found=str(error))
 
-
-PADM_SPLIT, SPLIT_SEED = (254 / 424, 84 / 424, 86 / 424), 1
-"""Shares of train, validation and test, and the one shuffle that divides every simulated cohort."""
 
 CLEARANCE_MM = 70.0
 """From the side of the chest to the collimator: arms, or the gap above a supine patient."""

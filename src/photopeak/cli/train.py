@@ -51,7 +51,7 @@ def command(
 
         feed: Any = method.arguments["feed"]
         domain = training_domain(studies, voxel_mm=feed["voxel_mm"])
-        card = {"recipe": Path(recipe).stem, "cohort": plan["cohort"], "domain": domain, "licence": "Apache-2.0"}
+        card = {"recipe": Path(recipe).stem, "cohort": dict(studies.about), "domain": domain, "licence": "Apache-2.0"}
         fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch)
     typer.echo(f"weights in {out / 'weights.safetensors'} ({method.weights_sha256()[:12]})")
 

@@ -67,9 +67,6 @@ class Study:
         """This study with more (or replaced) volumes and the step that made them."""
         return replace(self, volumes={**self.volumes, **volumes}, history=(*self.history, step))
 
-    def add_projections(self, projections: Mapping[str, Projections], step: Step) -> "Study":
-        return replace(self, projections={**self.projections, **projections}, history=(*self.history, step))
-
     def with_facts(self, **facts: Any) -> "Study":
         return replace(self, facts={**self.facts, **facts})
 

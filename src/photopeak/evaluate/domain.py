@@ -28,8 +28,10 @@ def differences(study: Study, domain: Mapping[str, Any], *, nac: str = "nac") ->
     if max(abs(s - trained) for s in spacing) > LARGEST_VOXEL_DIFFERENCE * trained:
         size = " x ".join(f"{s:.3g}" for s in spacing)
         found.append(f"Voxels of {size} mm differ from the {trained:g} mm of training; the heart was resampled.")
-    isotope = study.facts.get("isotope", domain["isotope"])
-    if isotope != domain["isotope"]:
+    isotope = study.facts.get("isotope", TC99M if study.facts.get("simulated") else None)
+    if isotope is None:
+        found.append(f"The isotope is not stated in the header; {domain['isotope']} was assumed.")
+    elif isotope != domain["isotope"]:
         found.append(f"Isotope {isotope} was not in the training domain ({domain['isotope']}).")
     return found
 

@@ -59,8 +59,8 @@ def heart_scores(study: Study, *, of: str, truth: str, heart: FoundHeart) -> Map
         wall = study["lv"].data > WALL_FRACTION
         scores["LV-wall NRMSE"] = nrmse(estimate, reference, wall, scaled=True)
         if f"{of}_sd" in study and bool(study[f"{of}_sd"].data.any()):
-            reach = NORMAL_95 * study[f"{of}_sd"].data[wall]
-            scores["wall in 95 % interval"] = 100 * float(
-                ((estimate.data - reference.data)[wall].abs() <= reach).float().mean()
-            )
+            factor = least_squares_factor(estimate, reference, wall)
+            reach = NORMAL_95 * factor * study[f"{of}_sd"].data[wall]
+            error = (factor * estimate.data - reference.data)[wall].abs()
+            scores["wall in 95 % interval"] = 100 * float((error <= reach).float().mean())
     return {name: scores[name] for name in UNITS if name in scores}

@@ -26,6 +26,7 @@ _TITLES: Mapping[Orientation, str] = {
     "vla": "Vertical long axis, septal to lateral",
     "hla": "Horizontal long axis, inferior to anterior",
 }
+REFERENCE = "CT-AC"
 _ONE_SAMPLE = "one sample:\nno uncertainty"
 
 
@@ -58,7 +59,7 @@ def write_report(
     warnings : what the reader must know first, one sentence each.
     provenance : how the estimate was made: method, hash of the weights, seed, version, hashes of the input.
     nac, ac, sd : names of the uncorrected image, the corrected one, and its standard deviation (zero: one sample).
-    truth : name of the true image of a simulation; adds it to every figure, and the errors of both.
+    truth : name of the CT-based image that AC should be; adds it to every figure, and the errors of both.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def write_report(
         raise BadArgument(
             f"path {path}, a folder", needed="the file to write", remedy='Add a name: path / "report.html".'
         )
-    names = {"NAC": nac, "AC": ac} | ({"Truth": truth} if truth is not None else {})
+    names = {"NAC": nac, "AC": ac} | ({REFERENCE: truth} if truth is not None else {})
     maps = _maps(study, heart, names, sd)
     figures = {_TITLES[o]: _slices(study, heart, names, maps, o) for o in ORIENTATIONS}
     page = _page(
@@ -120,8 +121,8 @@ def _panels(maps: _Maps) -> list[Panel]:
     of_maximum, points = "% of own maximum", "percentage points"
     panels = [Panel(label, "uptake", values, of_maximum) for label, values in maps.uptake.items()]
     panels.append(Panel("AC − NAC", "difference", maps.uptake["AC"] - maps.uptake["NAC"], points))
-    if "Truth" in maps.uptake:
-        panels.append(Panel("AC − Truth", "difference", maps.uptake["AC"] - maps.uptake["Truth"], points))
+    if REFERENCE in maps.uptake:
+        panels.append(Panel(f"AC − {REFERENCE}", "difference", maps.uptake["AC"] - maps.uptake[REFERENCE], points))
     panels.append(Panel("sd of AC", "spread", maps.sd, _ONE_SAMPLE if maps.sd is None else "% of AC maximum"))
     return panels
 
@@ -131,8 +132,8 @@ def _columns(maps: _Maps) -> dict[str, list[str]]:
     means = {f"{label}, %": segment_means(values) for label, values in maps.uptake.items()}
     shown = {heading: _printed(values, "{:.0f}") for heading, values in means.items()}
     shown["AC − NAC"] = _printed(means["AC, %"] - means["NAC, %"], "{:+z.1f}")
-    if "Truth, %" in means:
-        shown["AC − Truth"] = _printed(means["AC, %"] - means["Truth, %"], "{:+z.1f}")
+    if f"{REFERENCE}, %" in means:
+        shown[f"AC − {REFERENCE}"] = _printed(means["AC, %"] - means[f"{REFERENCE}, %"], "{:+z.1f}")
     rows = len(SEGMENTS) + len(TERRITORIES)
     shown["sd, %"] = ["–"] * rows if maps.sd is None else _printed(segment_means(maps.sd), "{:.1f}")
     return shown

@@ -4,9 +4,7 @@ The unit of every statistic here is the patient, never the slice or the batch. I
 (Efron & Tibshirani 1993, chapter 13); several comparisons are corrected after Holm (1979, Scand J Stat 6:65-70).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,50 +71,6 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return [float(v) for v in adjusted]
-
-
-@dataclass(frozen=True)
-class PatientTable:
-    """One metric of several methods on the same patients.
-
-    Parameters
-    ----------
-    metric : name of the metric.
-    unit : its unit.
-    patients : names free of personal data, one for each value of a row.
-    rows : per method, one value for each patient.
-    """
-
-    metric: str
-    unit: str
-    patients: tuple[str, ...]
-    rows: Mapping[str, tuple[float, ...]]
-
-    def __post_init__(self) -> None:
-        if len(set(self.patients)) != len(self.patients):
-            raise BadArgument(
-                f"patients {self.patients}", needed="each patient once", remedy="Average a patient's repeats first."
-            )
-        for method, values in self.rows.items():
-            if len(values) != len(self.patients):
-                raise ShapeMismatch(
-                    f"{len(values)} values for {method}",
-                    needed=f"{len(self.patients)}, one for each patient",
-                    remedy="Score every method on every patient; nobody may drop out of one row.",
-                )
-        object.__setattr__(self, "rows", MappingProxyType({m: tuple(v) for m, v in self.rows.items()}))
-
-
-def markdown_table(table: PatientTable, *, generator: torch.Generator, level: float = 0.95, draws: int = 5000) -> str:
-    """The table as Markdown: for each method the number of patients, the mean and its bootstrap interval."""
-    unit = "" if table.unit == "1" else f" [{table.unit}]"
-    lines = [f"| method | patients | {table.metric}{unit} | {100 * level:g} % interval |", "|---|--:|--:|--:|"]
-    seed = generator.get_state()
-    for method, values in table.rows.items():
-        # The same patients are drawn for every row, so that rows differ by their method alone.
-        mean, low, high = bootstrap_interval(values, generator=generator.set_state(seed), level=level, draws=draws)
-        lines.append(f"| {method} | {len(values)} | {mean:.4g} | {low:.4g} to {high:.4g} |")
-    return "\n".join(lines) + "\n"
 
 
 def _per_patient(values: Values) -> Tensor:

@@ -1,5 +1,6 @@
 """Reconstructed NM objects written whole: one derived from a patient's series, or one of a simulated patient."""
 
+import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -42,6 +43,7 @@ def write_nm_derived(
     series_description: str,
     derivation: str,
     contributing: Mapping[str, str],
+    series_number: int = 9001,
 ) -> Path:
     """`volume` as a new NM series in the study of `source`, on the pixel grid and in the slice order of `source`.
 
@@ -53,6 +55,7 @@ def write_nm_derived(
     series_description : begins with "AI-AC RESEARCH".
     derivation : how the volume was made, for the reader of the image; the scale is appended.
     contributing : what made it (method, weights_sha256, seed ...), for the Contributing Equipment Sequence.
+    series_number : of the new series; another one for each series derived from one source.
     """
     if not series_description.startswith(RESEARCH) or len(series_description) > 64:
         raise BadArgument(
@@ -69,7 +72,7 @@ def write_nm_derived(
         array = rearrange(finite_counts(volume), volume.grid, stored)
         frames = array[np.argsort(slice_order(original, Path(source)))]
         dataset = _inherited(original)
-        dataset.SeriesNumber = 9000 + int(original.get("SeriesNumber") or 0)
+        dataset.SeriesNumber = series_number
         dataset.SourceImageSequence = [_source_image(original)]
     # PS3.3 C.8.4.9.1.1 leaves PRIMARY as the only second value for NM: SECONDARY makes the object invalid.
     dataset.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"]
@@ -116,8 +119,9 @@ def write_nm(
             setattr(dataset, keyword, f"{facts[fact]:.6g}")
     dataset.StudyID = dataset.AccessionNumber = "SIMULATED"
     dataset.StudyDate, dataset.StudyTime = "20000101", "000000"
-    dataset.StudyInstanceUID = generate_uid(entropy_srcs=["study", patient])
-    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame", patient])
+    content = hashlib.sha256(volume.numpy().tobytes()).hexdigest()
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=["study", patient, content])
+    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame", patient, content])
     dataset.PositionReferenceIndicator = ""
     dataset.SeriesNumber, dataset.SeriesDescription = 1, series_description
     dataset.Manufacturer, dataset.SoftwareVersions = "photopeak", __version__

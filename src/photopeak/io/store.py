@@ -200,20 +200,20 @@ class Cohort(Sequence[Study]):
     folder : where the manifest and the studies are.
     names : the studies of this part, in order.
     parts : study names by split.
-    seed : of the division into splits.
+    about : where the studies come from.
     """
 
     folder: Path
     names: tuple[str, ...]
     parts: Mapping[str, tuple[str, ...]]
-    seed: int
+    about: Mapping[str, Any]
     mmap: bool = False
 
     def split(self, name: str) -> "Cohort":
         """The part "train", "validation" or "test"."""
         if name not in self.parts:
             raise BadArgument(f"split {name!r}", needed=" or ".join(self.parts), remedy="Use one of these names.")
-        return Cohort(self.folder, self.parts[name], self.parts, self.seed, self.mmap)
+        return Cohort(self.folder, self.parts[name], self.parts, self.about, self.mmap)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -224,42 +224,34 @@ class Cohort(Sequence[Study]):
     def __getitem__(self, index: slice) -> "Cohort": ...
     def __getitem__(self, index: int | slice) -> "Study | Cohort":
         if isinstance(index, slice):
-            return Cohort(self.folder, self.names[index], self.parts, self.seed, self.mmap)
+            return Cohort(self.folder, self.names[index], self.parts, self.about, self.mmap)
         return load_study(self.folder / self.names[index], mmap=self.mmap)
 
     def __iter__(self) -> Iterator[Study]:
         return (self[index] for index in range(len(self)))
 
 
-def write_manifest(
-    folder: Path | str,
-    patient_of: Mapping[str, str],
-    *,
-    seed: int,
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
-) -> Path:
-    """Divide the studies in `folder` into train, validation and test by patient, and write that down.
+def write_manifest(folder: Path | str, split_of: Mapping[str, str], *, about: Mapping[str, Any]) -> Path:
+    """Write down which studies make a cohort, the split of each, and where they come from.
 
     Parameters
     ----------
-    patient_of : the patient of each study, by study name; all studies of a patient come into one split.
-    seed : of the shuffle of patients.
-    fractions : of patients in train, validation and test.
+    split_of : train, validation or test by study name.
+    about : plain values; a cohort that is already there must say the same, since its studies would otherwise be mixed.
     """
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or not patient_of:
-        raise BadArgument(
-            f"{len(patient_of)} studies in fractions {fractions}",
-            needed="at least one study, and fractions that add up to 1",
-            remedy="Give train, validation and test.",
-        )
-    patients = sorted(set(patient_of.values()))
-    shuffled = [patients[i] for i in torch.randperm(len(patients), generator=torch.Generator().manual_seed(seed))]
-    ends = np.rint(np.cumsum(fractions) * len(patients)).astype(int)
-    split_of = {patient: SPLITS[int(np.searchsorted(ends, n, side="right"))] for n, patient in enumerate(shuffled)}
-    studies = {plain_name(s): {"patient": p, "split": split_of[p]} for s, p in sorted(patient_of.items())}
+    unknown = sorted(set(split_of.values()) - set(SPLITS))
+    if unknown:
+        raise BadArgument(f"split {unknown[0]!r}", needed=" or ".join(SPLITS), remedy="Use one of these names.")
     path = Path(folder) / MANIFEST_FILE
+    if path.is_file() and (there := _read_json(path, MANIFEST_SCHEMA).get("about")) != dict(about):
+        raise BadArgument(
+            f"{folder}, a cohort of {there}",
+            needed=f"one of {dict(about)}",
+            remedy="Use the same settings, or another folder.",
+        )
+    studies = {plain_name(study): {"split": split} for study, split in sorted(split_of.items())}
     with beside(path) as partial:
-        _write_json({"schema": MANIFEST_SCHEMA, "seed": seed, "studies": studies}, partial)
+        _write_json({"schema": MANIFEST_SCHEMA, "about": dict(about), "studies": studies}, partial)
     return path
 
 
@@ -269,7 +261,7 @@ def open_cohort(folder: Path | str, *, mmap: bool = False) -> Cohort:
     record = _read_json(folder / MANIFEST_FILE, MANIFEST_SCHEMA)
     try:
         entries = {plain_name(name): entry["split"] for name, entry in record["studies"].items()}
-        seed = int(record["seed"])
+        about = dict(record["about"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _damaged(folder / MANIFEST_FILE, f"{type(error).__name__} {error}") from error
     missing = [name for name in entries if not (folder / name / STUDY_FILE).is_file()]
@@ -280,4 +272,4 @@ def open_cohort(folder: Path | str, *, mmap: bool = False) -> Cohort:
             remedy="Restore them, or write the manifest again.",
         )
     parts = {split: tuple(n for n, s in entries.items() if s == split) for split in SPLITS}
-    return Cohort(folder, tuple(entries), parts, seed, mmap)
+    return Cohort(folder, tuple(entries), parts, about, mmap)

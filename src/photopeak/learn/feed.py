@@ -17,6 +17,9 @@ Side = Literal["sa", "vla", "hla"]
 SIDES: tuple[Side, ...] = ("sa", "vla", "hla")
 
 
+FADE_MM = 12.0
+
+
 @dataclass(frozen=True)
 class SliceFeed:
     """Geometry and scale of the slices.
@@ -53,6 +56,11 @@ class SliceFeed:
     def reach_mm(self) -> float:
         """Distance from the heart's centre within which all three orientations answer."""
         return (self.depth - 1) / 2 * self.voxel_mm
+
+    @property
+    def answered_mm(self) -> float:
+        """Distance within which an answer counts fully; from there to `reach_mm` it fades out."""
+        return max(self.reach_mm - FADE_MM, 0.0)
 
     def level(self, nac: Tensor) -> float:
         """The counts that stand for normal uptake in a NAC cube [z, y, x]."""

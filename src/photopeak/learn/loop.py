@@ -57,8 +57,9 @@ class Budget:
 class _Run:
     """The state of a training run: optimisers, averages, step and seconds so far."""
 
-    def __init__(self, method: LearnedMethod, budget: Budget) -> None:
+    def __init__(self, method: LearnedMethod, budget: Budget, identity: Mapping[str, Any]) -> None:
         self.method, self.budget = method, budget
+        self.identity = json.loads(json.dumps({"method": method.name, "arguments": dict(method.arguments), **identity}))
         self.optimisers = {
             name: torch.optim.Adam([p for p in player.parameters() if p.requires_grad], lr=budget.learning_rate)
             for name, player in method.players.items()
@@ -75,8 +76,7 @@ class _Run:
                 tensors |= {f"adam/{player}/{index}/{k}": torch.as_tensor(v) for k, v in state.items()}
         header = {
             "kind": "training",
-            "method": self.method.name,
-            "arguments": dict(self.method.arguments),
+            "identity": self.identity,
             "step": self.step,
             "seconds": self.seconds,
             "average_updates": self.average.updates,
@@ -85,12 +85,11 @@ class _Run:
 
     def resume(self, path: Path) -> None:
         tensors, header = load_checkpoint(path)
-        mine = (self.method.name, json.loads(json.dumps(dict(self.method.arguments))))
-        if header["kind"] != "training" or (header["method"], header["arguments"]) != mine:
+        if header.get("kind") != "training" or header.get("identity") != self.identity:
             raise BadCheckpoint(
-                f"{path.name} of {header['method']} with {header['arguments']}",
-                needed=f"a training checkpoint of {mine[0]} with {mine[1]}",
-                remedy="Resume with the same recipe, or start in an empty folder.",
+                f"{path.name} of {header.get('identity')}",
+                needed=f"a training checkpoint of {self.identity}",
+                remedy="Resume with the same recipe, seed and cohort, or start in an empty folder.",
             )
         self.method.use_weights(_under("weights/", tensors))
         self.average.weights = _under("average/", tensors)
@@ -118,7 +117,8 @@ def fit(
     """Train a method on studies; the moving average of its weights ends in ``out/weights.safetensors``.
 
     Continues from ``out/training.safetensors`` where there is one. Every step draws its batch and noise from a
-    generator seeded with (seed, step), so an interrupted run goes on as if nothing had happened.
+    generator seeded with (seed, step); with a budget in steps, an interrupted run ends
+    with the same bits as an uninterrupted one.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     batches = method.batches(studies, seed=seed)
     method.solve(batches)
-    run = _Run(method, budget)
+    run = _Run(method, budget, {"seed": seed, "studies": len(studies), **(card or {})})
     checkpoint = out / "training.safetensors"
     if checkpoint.exists():
         run.resume(checkpoint)

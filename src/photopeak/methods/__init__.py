@@ -46,6 +46,13 @@ def method(name: str, weights: Path | None = None, **arguments: Any) -> Method:
     if not hasattr(kind, "restored"):
         return kind(**arguments)
     ready = kind.restored(weights or shipped_weights(name))
+    unknown = set(arguments) - set(inspect.signature(ready.using).parameters)
+    if unknown:
+        raise BadArgument(
+            f"{', '.join(sorted(unknown))} of {name}",
+            needed=" or ".join(inspect.signature(ready.using).parameters),
+            remedy="Leave out what this method does not have.",
+        )
     return ready.using(**arguments) if arguments else ready
 
 

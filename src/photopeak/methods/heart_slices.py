@@ -22,7 +22,6 @@ from photopeak.core.random import stream
 from photopeak.learn.feed import SIDES, Side, SliceFeed, from_network, to_network
 from photopeak.learn.learned import Batch, LearnedMethod
 
-ANSWERED_MM = 68.0
 NETWORK_ITEMS = 13
 STREAMS = 1 + len(SIDES)
 FINDER_SHIFT_MM, FINDER_TURN_DEG = 2.0, 4.0
@@ -90,7 +89,7 @@ class HeartCube(LearnedMethod):
         level = feed.level(cubes["nac"])
         ratio = cubes["nac"] / level
         change = (self.corrected({**cubes, "nac": ratio}, sample) - ratio) * level * feed.factor
-        inside = torch.from_numpy(_answered(nac.grid, frame, feed.reach_mm)).to(nac.data)
+        inside = torch.from_numpy(_answered(nac.grid, frame, feed)).to(nac.data)
         correction = Volume(change, grid, COUNTS).on(nac.grid, order=3).data
         return (feed.factor * nac.data + inside * correction).clamp(min=0)
 
@@ -196,8 +195,8 @@ def _moved(frame: HeartFrame, generator: torch.Generator, shift_mm: float, turn_
     return HeartFrame.from_angles((x, y, z), azimuth_deg=azimuth, elevation_deg=elevation)
 
 
-def _answered(grid: Grid, frame: HeartFrame, reach_mm: float) -> np.ndarray:
-    """1 within ANSWERED_MM of the heart's centre, falling smoothly to 0 at `reach_mm`; [z, y, x]."""
+def _answered(grid: Grid, frame: HeartFrame, feed: SliceFeed) -> np.ndarray:
+    """1 around the heart's centre, falling smoothly to 0 where slices end; [z, y, x]."""
     distance = np.linalg.norm(grid.points() - np.array(frame.centre_mm), axis=-1)
-    inside = np.clip((reach_mm - distance) / (reach_mm - ANSWERED_MM), 0, 1)
+    inside = np.clip((feed.reach_mm - distance) / (feed.reach_mm - feed.answered_mm), 0, 1)
     return 0.5 - 0.5 * np.cos(np.pi * inside)

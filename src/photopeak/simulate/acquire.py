@@ -8,7 +8,7 @@ from torch import Tensor
 from photopeak.core import Camera, Projections, Step, Study, Volume
 from photopeak.core.units import FACTOR
 from photopeak.simulate.anatomy import Anatomy
-from photopeak.simulate.tracer import activity, perfusion_truth
+from photopeak.simulate.tracer import activity, myocardium, perfusion_truth
 
 Scatter = Callable[[Tensor], Tensor]
 
@@ -31,7 +31,7 @@ def acquire(anatomy: Anatomy, camera: Camera, *, scatter: Scatter, generator: to
     mu, concentration = anatomy.mu(), activity(anatomy)
     lv = Volume.from_numpy(anatomy.lv_wall, grid, FACTOR)
     system = camera.system(grid, mu)
-    scale = patient.myocardial_counts / system(concentration.data * lv.data).sum()
+    scale = patient.myocardial_counts / system(myocardium(anatomy).data).sum()
     primary = scale * system(concentration.data)
     scattered = scatter(primary)
     expected = Projections(primary + scattered, camera)

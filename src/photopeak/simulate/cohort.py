@@ -1,4 +1,4 @@
-"""Many simulated patients: their names and seeds, and working through them with all cores, resumably."""
+"""Many simulated patients: their names and splits, and working through them with all cores, resumably."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -8,12 +8,24 @@ import torch
 
 from photopeak.core.errors import BadArgument
 
+ENDS = {"train": 254, "validation": 254 + 84, "test": 424}
+SHUFFLED = torch.randperm(424, generator=torch.Generator().manual_seed(1)).tolist()
+
 
 def patient_names(studies: int) -> list[str]:
     """Names of a cohort's patients."""
     if studies < 1:
         raise BadArgument(f"{studies} studies", needed="at least 1", remedy="Ask for more.")
     return [f"patient_{number:04d}" for number in range(studies)]
+
+
+def split_of(number: int) -> str:
+    """Split of a patient by number alone: PADM's 254/84/86 in every 424, whatever the size or seed of the cohort.
+
+    A patient of a small cohort is therefore in the same split as in a large one of the same seed.
+    """
+    place = SHUFFLED.index(number % len(SHUFFLED))
+    return next(split for split, end in ENDS.items() if place < end)
 
 
 def in_parallel(make: Callable[[int], str], numbers: Sequence[int], *, workers: int) -> Iterator[str]:

@@ -30,10 +30,16 @@ def activity(anatomy: Anatomy) -> Volume:
     for tissue, fraction in anatomy.fractions.items():
         if tissue != "lv_wall":
             total += np.float32(uptake.get(tissue, 0.0)) * fraction
+    return Volume.from_numpy(total + myocardium(anatomy).numpy(), anatomy.grid, COUNTS)
+
+
+def myocardium(anatomy: Anatomy) -> Volume:
+    """What the left ventricular wall alone adds to `activity`, [z, y, x]."""
+    alone = np.zeros(anatomy.grid.shape, dtype=np.float32)
     wall = np.nonzero(anatomy.lv_wall)
     points = anatomy.grid.world(np.stack(wall, axis=-1))
-    total[wall] += anatomy.lv_wall[wall] * perfusion(anatomy.patient, points).astype(np.float32)
-    return Volume.from_numpy(total, anatomy.grid, COUNTS)
+    alone[wall] = anatomy.lv_wall[wall] * perfusion(anatomy.patient, points)
+    return Volume.from_numpy(alone, anatomy.grid, COUNTS)
 
 
 def tissue_uptake(patient: Patient) -> dict[str, float]:

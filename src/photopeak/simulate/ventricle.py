@@ -8,6 +8,7 @@ from photopeak.simulate.population import Patient
 from photopeak.simulate.shapes import Shape, ellipsoid, half_space, intersection
 
 # Widest short-axis section, as a part of the way from base to apex.
+_LEVEL_ENDS = (0.35, 0.70, 0.90)
 _WIDEST = 0.3
 _HEAD = np.array([0.0, 0.0, 1.0])
 
@@ -113,14 +114,15 @@ class LeftVentricle:
         return np.clip((1 - endo) / (epi - endo), 0.0, 1.0)
 
     def segments(self, points_mm: np.ndarray) -> np.ndarray:
-        """AHA segment number 1 to 17 of LPS points [..., 3]: thirds of the cavity's length, and the apex beyond it."""
+        """AHA segment 1 to 17 of LPS points [..., 3]: 35, 35 and 20 % of the length from the base, and the apex."""
         lateral, anterior, along = np.moveaxis(self.local(points_mm), -1, 0)
         septal_deg = np.rad2deg(np.arctan2(-lateral, anterior))
         sixth = ((septal_deg + 30) % 360 // 60).astype(int)
         quarter = ((septal_deg + 45) % 360 // 90).astype(int)
-        base, tip = -_WIDEST * self.length_mm, self.inner_mm[2]
-        ring = np.floor(3 * (along - base) / (tip - base))
-        return np.select([ring < 1, ring < 2, ring < 3], [1 + sixth, 7 + sixth, 13 + quarter], 17)
+        base, tip = -_WIDEST * self.length_mm, 0.5 * (self.inner_mm[2] + self.outer_mm[2])
+        from_base = (along - base) / (tip - base)
+        levels = [from_base < limit for limit in _LEVEL_ENDS]
+        return np.select(levels, [1 + sixth, 7 + sixth, 13 + quarter], 17)
 
 
 def _scaled(local_mm: np.ndarray, radii_mm: tuple[float, float, float]) -> np.ndarray:
