@@ -23,7 +23,7 @@ def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report, NIfTI and DICOM.")],
     method: Annotated[str, typer.Option(help="Method that corrects.")] = "padm",
     weights: Annotated[Path | None, typer.Option(help="Weights other than the shipped ones.")] = None,
-    steps: Annotated[int, typer.Option(help="Sampling steps of a diffusion method.")] = 5,
+    steps: Annotated[int, typer.Option(help="Sampling steps of a diffusion method.")] = 1,
     samples: Annotated[int, typer.Option(help="Posterior samples; their mean is AC, their spread its sd.")] = 8,
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
 ) -> None:

@@ -24,7 +24,7 @@ def command(
     ctac = patient["ac"]
     study = patient.only("nac").add({"ctac": ctac}, Step(("ctac",), "osem with the true attenuation map"))
     typer.echo("correcting it from NAC alone")
-    study = correct(study, method("padm", steps=5, samples=8), out, truth="ctac")
+    study = correct(study, method("padm", steps=1, samples=8), out, truth="ctac")
     heart = FoundHeart.from_dict(study.facts["heart"])
     scores = {of: heart_scores(study, of=of, truth="ctac", heart=heart) for of in ("nac", "ac")}
     typer.echo(score_rows(scores))

@@ -16,6 +16,7 @@ def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of a cohort; its train split is used.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted one is continued.")],
     teacher: Annotated[Path | None, typer.Option(help="Weights of a teacher to learn from (padm).")] = None,
+    initial: Annotated[Path | None, typer.Option(help="Weights of the same method to start from.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Instead of the recipe's budget.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
@@ -38,6 +39,8 @@ def command(
     seed = plan["seed"]
     torch.manual_seed(seed)
     method = planned_method(plan, teacher)
+    if initial is not None:
+        method.use_weights(type(method).restored(initial).players.state_dict())
     studies = open_cohort(cohort).split("train")
     typer.echo(f"{method.name}: {len(studies)} patients, {budget.max_seconds:g} s; cutting hearts")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())

@@ -67,7 +67,7 @@ class BrownianBridge:
         """Descending times of `count` network evaluations, from T - 1 to 0 (one evaluation: at T - 1)."""
         if not 1 <= count <= self.steps:
             raise BadArgument(
-                f"{count} sampling steps", needed=f"1 to {self.steps}", remedy="5 is plenty; see docs/results.md."
+                f"{count} sampling steps", needed=f"1 to {self.steps}", remedy="1 is enough; see docs/results.md."
             )
         return [round(t) for t in torch.linspace(self.steps - 1, 0, count, dtype=torch.float64).tolist()]
 

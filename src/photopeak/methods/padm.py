@@ -94,14 +94,14 @@ class PADM(HeartSlices):
         }
         self.bridge = BrownianBridge(bridge_steps, variance)
         self.transfer = transfer
-        self.steps = 5
+        self.steps = 1
         self.teacher: PADMTeacher | None = None
         network = CorrectionNetwork(
             context=self.feed.context, channels=channels, paths=paths, alpha=alpha, factor=self.feed.factor
         )
         self.players = nn.ModuleDict({"net": nn.ModuleDict({"correct": network})})
 
-    def using(self, *, steps: int = 5, samples: int = 1, seed: int = 0) -> Self:
+    def using(self, *, steps: int = 1, samples: int = 1, seed: int = 0) -> Self:
         """Settings of use: network evaluations per sample, number of samples, seed."""
         self.bridge.times(steps)
         other = super().using(samples=samples, seed=seed)
