@@ -110,7 +110,8 @@ def score_rows(scores: Mapping[str, Mapping[str, float]]) -> str:
     from photopeak.evaluate.patients import UNITS
 
     return "\n".join(
-        f"{label:>4}: " + ", ".join(f"{name} {value:.3g} {UNITS[name]}" for name, value in row.items())
+        f"{label:>4}: "
+        + ", ".join(f"{name} {value:.3g} {UNITS[name]}".removesuffix(" 1") for name, value in row.items())
         for label, row in scores.items()
     )
 
