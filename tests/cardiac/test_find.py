@@ -90,6 +90,20 @@ def test_where_there_is_no_heart_none_is_found(what: str):
         find_heart(Volume.from_numpy(array, GRID, COUNTS))
 
 
+@pytest.mark.parametrize("radius_mm", [20.0, 30.0, 40.0, 60.0])
+def test_a_solid_ball_is_no_ventricle(radius_mm: float):
+    """Hot gut or liver: bright and round, but not hollow."""
+    distance = np.linalg.norm(GRID.points() - np.array([30.0, -20.0, 0.0]), axis=-1)
+    ball = 0.05 + 1 / (1 + np.exp((distance - radius_mm) / 4))
+    with pytest.raises(HeartNotFound, match="hollow"):
+        find_heart(Volume.from_numpy(ball, GRID, COUNTS))
+
+
+def test_an_image_without_positive_counts_is_refused():
+    with pytest.raises(HeartNotFound, match="positive"):
+        find_heart(Volume.from_numpy(-1 - np.random.default_rng(0).random(GRID.shape), GRID, COUNTS))
+
+
 @pytest.mark.parametrize("value", [0.0, float("nan")])
 def test_an_empty_or_broken_image_is_refused(value: float):
     with pytest.raises(BadValues):
