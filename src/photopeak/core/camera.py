@@ -28,6 +28,10 @@ class Camera(ABC):
         """(views, rows, columns)."""
 
     @abstractmethod
+    def views(self, indices: Sequence[int]) -> "Camera":
+        """The camera at some of its views, in the order given."""
+
+    @abstractmethod
     def system(self, grid: Grid, mu: Volume | None = None) -> SystemOperator:
         """The operator from images on `grid` to this camera's projections, attenuated by `mu` (1/cm) if given."""
 

@@ -69,3 +69,7 @@ class HeartNotFound(PhotopeakError):
 
 class BadCheckpoint(PhotopeakError):
     """A weights file that is not ours, is damaged, or belongs to another method."""
+
+
+class MissingPackage(PhotopeakError):
+    """An optional package that a feature stands on is not installed."""

@@ -1,5 +1,6 @@
 """Counts seen by a camera in an energy window."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,6 +52,10 @@ class Projections:
 
     def with_counts(self, counts: Tensor) -> "Projections":
         return replace(self, counts=counts)
+
+    def views(self, indices: Sequence[int]) -> "Projections":
+        """Some of the views, in the order given: a few-view acquisition made of a full one."""
+        return replace(self, counts=self.counts[list(indices)], camera=self.camera.views(indices))
 
     def __str__(self) -> str:
         views, rows, columns = self.camera.projection_shape

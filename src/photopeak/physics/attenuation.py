@@ -5,8 +5,33 @@ import math
 import torch
 from torch import Tensor
 
-from photopeak.core.units import MM_PER_CM
+from photopeak.core import Grid, Volume, attenuation
+from photopeak.core.errors import BadValues
+from photopeak.core.units import MM_PER_CM, TC99M_KEV
 from photopeak.physics.rotate import rotation_matrix
+
+LARGEST_MU_PER_CM = 1.0
+
+
+def checked_mu(mu: Volume | None, grid: Grid, energy_kev: float = TC99M_KEV) -> Volume | None:
+    """`mu` as a camera may use it: linear attenuation at its photon energy, on the image's grid, 0 to 1/cm.
+
+    Raises
+    ------
+    WrongQuantity, GridMismatch, BadValues : it is something else, lies elsewhere, or holds HU or negative numbers.
+    """
+    if mu is None:
+        return None
+    mu.require(attenuation(energy_kev), name="mu")
+    grid.require_same(mu.grid, mine="image", theirs="mu")
+    low, high = (float(v) for v in torch.aminmax(mu.data))
+    if not (low >= 0 and high <= LARGEST_MU_PER_CM):
+        raise BadValues(
+            f"mu from {low:g} to {high:g} 1/cm",
+            needed=f"0 to {LARGEST_MU_PER_CM:g} 1/cm",
+            remedy="If these are HU, use photopeak.physics.mumap.mu_from_ct.",
+        )
+    return mu
 
 
 def survival(mu_rotated: Tensor, step_mm: float) -> Tensor:

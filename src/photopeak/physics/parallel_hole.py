@@ -11,14 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from photopeak.core import Camera, Grid, SystemOperator, Volume, attenuation
-from photopeak.core.errors import BadArgument, BadValues, GridMismatch, ShapeMismatch
-from photopeak.core.units import TC99M_KEV
-from photopeak.physics.attenuation import survival
+from photopeak.core import Camera, Grid, SystemOperator, Volume
+from photopeak.core.errors import BadArgument, GridMismatch, ShapeMismatch
+from photopeak.physics.attenuation import checked_mu, survival
 from photopeak.physics.response import FWHM_PER_SIGMA, GE_LEHR, Collimator, gaussian_toeplitz
 from photopeak.physics.rotate import rotation_matrix
-
-LARGEST_MU_PER_CM = 1.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ class ParallelHoleSystem(SystemOperator):
                 needed=f"({nz}, {nx})",
                 remedy="Give the camera the grid's rows and columns.",
             )
-        self.camera, self.grid, self._mu = camera, grid, _checked_mu(mu, grid)
+        self.camera, self.grid, self._mu = camera, grid, checked_mu(mu, grid)
         self._views: dict[tuple[int, torch.dtype, torch.device], _View] = {}
         self._blurs: dict[tuple[float, torch.dtype, torch.device], _Blur] = {}
 
@@ -206,17 +203,3 @@ class ParallelHoleSystem(SystemOperator):
             self._blurs[key] = _Blur(gaussian_toeplitz(n, sigma_px), rows)
         return self._blurs[key]
 
-
-def _checked_mu(mu: Volume | None, grid: Grid) -> Volume | None:
-    if mu is None:
-        return None
-    mu.require(attenuation(TC99M_KEV), name="mu")
-    grid.require_same(mu.grid, mine="image", theirs="mu")
-    low, high = (float(v) for v in torch.aminmax(mu.data))
-    if not (low >= 0 and high <= LARGEST_MU_PER_CM):
-        raise BadValues(
-            f"mu from {low:g} to {high:g} 1/cm",
-            needed=f"0 to {LARGEST_MU_PER_CM:g} 1/cm",
-            remedy="If these are HU, use photopeak.physics.mumap.mu_from_ct.",
-        )
-    return mu
