@@ -1,7 +1,7 @@
 """Each check must pass what is right and fail what is wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -132,6 +132,9 @@ class SumCamera(Camera):
     skew: float = 0.0
     forgets: float = 1.0
     kind = "sum"
+
+    def views(self, indices: Sequence[int]) -> "SumCamera":
+        return replace(self, n=len(indices))
 
     @property
     def projection_shape(self) -> tuple[int, int, int]:

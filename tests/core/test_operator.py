@@ -45,6 +45,12 @@ def test_composition_is_the_product(a, b, generator):
     torch.testing.assert_close((a @ b).T(y), (a.matrix @ b.matrix).T @ y)
 
 
+def test_sum_is_the_sum(a, generator):
+    other = Matrix(torch.randn((5, 4), generator=generator, dtype=torch.float64))
+    check_operator(a + other, generator=generator)
+    torch.testing.assert_close((a + other)(x := torch.ones(4, dtype=torch.float64)), (a.matrix + other.matrix) @ x)
+
+
 def test_adjoint_of_the_adjoint_is_the_operator(a):
     assert a.T.T is a
     assert (a.T.domain_shape, a.T.range_shape) == ((5,), (4,))
@@ -75,3 +81,8 @@ def test_wrong_shapes_are_refused_by_name(a, shape):
 def test_operators_that_do_not_fit_do_not_compose(a, b):
     with pytest.raises(ShapeMismatch, match="A @ B"):
         b @ a
+
+
+def test_operators_of_other_shapes_do_not_add(a, b):
+    with pytest.raises(ShapeMismatch, match="A \\+ B"):
+        a + b

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -7,11 +9,19 @@ from photopeak.core import Camera, EnergyWindow, Grid, Projections, Volume
 from photopeak.core.errors import BadValues, ShapeMismatch
 
 
+@dataclass(frozen=True)
 class StillCamera(Camera):
-    """Two views of three rows and four columns, never used to project."""
+    """Views of three rows and four columns, never used to project."""
 
+    names: tuple[str, ...] = ("front", "left")
     kind = "still"
-    projection_shape = (2, 3, 4)
+
+    @property
+    def projection_shape(self) -> tuple[int, int, int]:
+        return len(self.names), 3, 4
+
+    def views(self, indices: Sequence[int]) -> "StillCamera":
+        return StillCamera(tuple(self.names[i] for i in indices))
 
     def system(self, grid: Grid, mu: Volume | None = None) -> Any:
         raise AssertionError("not needed here")
@@ -22,6 +32,13 @@ class StillCamera(Camera):
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "StillCamera":
         return cls()
+
+
+def test_some_views_take_their_counts_along():
+    seen = Projections(torch.arange(24.0).reshape(2, 3, 4), StillCamera())
+    left = seen.views([1])
+    assert left.camera == StillCamera(("left",))
+    assert torch.equal(left.counts, seen.counts[1:])
 
 
 def test_other_counts_of_the_same_acquisition():

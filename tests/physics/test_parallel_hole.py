@@ -1,11 +1,15 @@
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from photopeak.core import HU, Grid, Volume, attenuation
 from photopeak.core.errors import BadArgument, BadValues, GridMismatch, ShapeMismatch, WrongQuantity
 from photopeak.physics.parallel_hole import ParallelHole
+from photopeak.physics.parallel_hole_gemm import GemmEngine
 from photopeak.physics.response import FWHM_PER_SIGMA, GE_LEHR
 from photopeak.testing import check_camera
 
@@ -31,18 +35,40 @@ def _disc(grid: Grid, radius_mm: float) -> torch.Tensor:
     return inside.reshape(n, 5, n, 5).mean((1, 3)).expand(grid.shape).clone()
 
 
+def _apart(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
 def _point(grid: Grid, k: int, j: int, i: int) -> torch.Tensor:
     image = torch.zeros(grid.shape, dtype=torch.float64)
     image[k, j, i] = 1
     return image
 
 
+class ByEngine(ParallelHole):
+    """The camera with one engine whatever the device."""
+
+    engine = "auto"
+
+    def system(self, grid, mu=None, **settings):
+        return super().system(grid, mu, engine=self.engine, **settings)
+
+
+class ByGemm(ByEngine):
+    engine = "gemm"
+
+
+class ByCompiled(ByEngine):
+    engine = "compiled"
+
+
+@pytest.mark.parametrize("kind", [ByGemm, ByCompiled])
 @pytest.mark.parametrize("ideal", [True, False])
 @pytest.mark.parametrize("attenuated", [True, False])
-def test_keeps_the_promises_of_a_camera(ideal, attenuated, generator):
+def test_keeps_the_promises_of_a_camera(kind, ideal, attenuated, generator):
     mu = _mu(SMALL, 0.3 * torch.rand(SMALL.shape, generator=generator, dtype=torch.float64)) if attenuated else None
     camera = _camera(SMALL, -45.0, 10.0, 180.0, ideal=ideal)
-    check_camera(replace(camera, radii_mm=(80.0, 120.0, 80.0)), SMALL, mu)
+    check_camera(kind(**{**vars(camera), "radii_mm": (80.0, 120.0, 80.0)}), SMALL, mu)
 
 
 def test_a_point_at_the_left_is_at_a_larger_column_from_anterior():
@@ -116,6 +142,98 @@ def test_circular_orbit_has_views_in_the_middle_of_each_step():
     assert camera.angles_deg == (-22.5, 22.5, 67.5, 112.5)
     assert camera.radii_mm == (250.0,) * 4
     assert camera.projection_shape == (4, 3, 6)
+
+
+def _torso(grid: Grid) -> tuple[Volume, torch.Tensor]:
+    """A body that leaves the field at both ends, with a hot column off the axis."""
+    _, n, _ = grid.shape
+    width = n * grid.spacing_mm[1]
+    body, hot = _disc(grid, 0.35 * width), torch.roll(_disc(grid, 0.1 * width), n // 6, dims=2)
+    return _mu(grid, body * WATER_PER_CM), body + 5 * hot
+
+
+@pytest.mark.parametrize("ideal", [True, False])
+@pytest.mark.parametrize("kernel", ["integrated", "sampled"])
+@pytest.mark.parametrize("voxel_mm", [3.2, 6.4])
+def test_engines_agree(ideal, kernel, voxel_mm):
+    grid = Grid.regular((8, 48, 48), voxel_mm)
+    mu, image = _torso(grid)
+    camera = _camera(grid, -45.0, 17.0, 90.0, radius_mm=200.0, ideal=ideal)
+    compiled, gemm = (camera.system(grid, mu, engine=engine, kernel=kernel) for engine in ("compiled", "gemm"))
+    tolerance = 1e-12 if ideal else 1e-4
+    assert _apart(compiled(image), gemm(image)) < tolerance
+    counts = gemm(image)
+    assert _apart(compiled.T(counts), gemm.T(counts)) < tolerance
+
+
+def test_views_in_one_product_are_the_views_one_by_one():
+    grid = Grid.regular((3, 9, 9), 10.0)
+    mu, image = _torso(grid)
+    camera = replace(_camera(grid, 0.0, 20.0, 50.0, 90.0, 100.0, ideal=False), radii_mm=(90.0, 90.0, 90.0, 80.0, 90.0))
+    one_by_one = camera.system(grid, mu, engine="gemm")
+    response, columns = camera.response(9), mu.data.permute(1, 2, 0).contiguous()
+    together = GemmEngine(camera.angles_deg, response, columns, (9, 3), 10.0, memory_mb=1.0, at_once=3)
+    torch.testing.assert_close(together.forward(image[None])[0], one_by_one(image))
+    counts = one_by_one(image)
+    torch.testing.assert_close(together.adjoint(counts[None])[0], one_by_one.T(counts))
+
+
+def test_little_memory_gives_the_same_numbers():
+    grid = Grid.regular((3, 9, 9), 10.0)
+    mu, image = _torso(grid)
+    camera = _camera(grid, 0.0, 20.0, 50.0, radius_mm=90.0, ideal=False)
+    some, none = (camera.system(grid, mu, engine="gemm", memory_mb=mb) for mb in (100.0, 0.0))
+    assert torch.equal(some(image), none(image))
+
+
+def test_a_sampled_kernel_is_narrower_by_the_pixel():
+    grid = Grid.regular((41, 41, 41), 6.4)
+    camera, point = _camera(grid, 0.0, radius_mm=350.0, ideal=False), _point(grid, 20, 20, 20)
+    offset = torch.arange(41, dtype=torch.float64) - 20
+    for engine in ("gemm", "compiled"):
+        integrated, sampled = (
+            float((camera.system(grid, engine=engine, kernel=kernel)(point)[0].sum(0) * offset**2).sum())
+            for kernel in ("integrated", "sampled")
+        )
+        assert integrated - sampled == pytest.approx(1 / 12, rel=0.05)
+
+
+def test_l_mode_is_the_half_circle_seen_by_two_heads():
+    heads, whole = ParallelHole.l_mode(views=6), ParallelHole.circular(views=6)
+    assert sorted(heads.angles_deg) == pytest.approx(whole.angles_deg)
+    assert heads.angles_deg[:3] == pytest.approx([a - 90 for a in heads.angles_deg[3:]])
+    with pytest.raises(BadArgument, match="even"):
+        ParallelHole.l_mode(views=5)
+
+
+@given(st.floats(-180, 180), st.floats(20, 60), st.floats(20, 60))
+def test_a_contour_orbit_keeps_its_gap(angle, half_width, half_depth):
+    grid = Grid.regular((1, 64, 64), 2.0)
+    points = grid.points()
+    ellipse = (points[..., 0] / half_width) ** 2 + (points[..., 1] / half_depth) ** 2 < 1
+    mu = _mu(grid, torch.from_numpy(ellipse * WATER_PER_CM))
+    (radius,) = _camera(grid, angle).around(mu, gap_mm=15.0).radii_mm
+    phi = math.radians(angle)
+    assert radius - 15.0 == pytest.approx(math.hypot(half_width * math.sin(phi), half_depth * math.cos(phi)), abs=2.5)
+
+
+def test_a_body_that_reaches_through_the_collimator():
+    grid = Grid.regular((1, 33, 33), 10.0)
+    mu = _mu(grid, _disc(grid, 120.0) * WATER_PER_CM)
+    _camera(grid, 0.0, 90.0, radius_mm=125.0).system(grid, mu)
+    with pytest.raises(BadArgument, match="radius 110 mm of view 0"):
+        _camera(grid, 0.0, 90.0, radius_mm=110.0).system(grid, mu)
+
+
+@pytest.mark.parametrize("settings", [{"engine": "fortran"}, {"kernel": "boxcar"}])
+def test_an_engine_or_kernel_that_there_is_not(settings):
+    with pytest.raises(BadArgument, match="gemm"):
+        _camera(SMALL, 0.0).system(SMALL, **settings)
+
+
+def test_half_precision_is_refused():
+    with pytest.raises(BadArgument, match="float16"):
+        _camera(SMALL, 0.0).system(SMALL)(torch.zeros(SMALL.shape, dtype=torch.float16))
 
 
 def test_mu_elsewhere():

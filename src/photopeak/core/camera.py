@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
+
+from torch import Tensor
 
 from photopeak.core.grid import Grid
 from photopeak.core.operator import LinearOperator
@@ -15,6 +17,39 @@ class SystemOperator(LinearOperator):
     @abstractmethod
     def views(self, indices: Sequence[int]) -> "SystemOperator":
         """The same system restricted to some views, in the order given."""
+
+    @overload
+    def __add__(self, other: "SystemOperator") -> "SystemOperator": ...
+
+    @overload
+    def __add__(self, other: LinearOperator) -> LinearOperator: ...
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        """Both at once, for example attenuated primary and scatter; still a system if `other` is one."""
+        return _SystemSum(self, other) if isinstance(other, SystemOperator) else super().__add__(other)
+
+
+class _SystemSum(SystemOperator):
+    def __init__(self, first: SystemOperator, second: SystemOperator) -> None:
+        self._first, self._second = first, second
+        self._sum = LinearOperator.__add__(first, second)
+
+    @property
+    def domain_shape(self) -> tuple[int, ...]:
+        return self._sum.domain_shape
+
+    @property
+    def range_shape(self) -> tuple[int, ...]:
+        return self._sum.range_shape
+
+    def views(self, indices: Sequence[int]) -> SystemOperator:
+        return _SystemSum(self._first.views(indices), self._second.views(indices))
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self._sum._forward(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._sum._adjoint(y)
 
 
 class Camera(ABC):

@@ -47,6 +47,9 @@ class LinearOperator(ABC):
     def __matmul__(self, other: "LinearOperator") -> "LinearOperator":
         return _Composition(self, other)
 
+    def __add__(self, other: "LinearOperator") -> "LinearOperator":
+        return _Sum(self, other)
+
 
 class _Adjoint(LinearOperator):
     def __init__(self, original: LinearOperator) -> None:
@@ -94,6 +97,32 @@ class _Composition(LinearOperator):
 
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._inner._adjoint(self._outer._adjoint(y))
+
+
+class _Sum(LinearOperator):
+    def __init__(self, first: LinearOperator, second: LinearOperator) -> None:
+        mine, theirs = ((o.domain_shape, o.range_shape) for o in (first, second))
+        if mine != theirs:
+            raise ShapeMismatch(
+                f"A + B where A maps {mine[0]} to {mine[1]} and B maps {theirs[0]} to {theirs[1]}",
+                needed="equal shapes",
+                remedy="Give both the same grid and camera.",
+            )
+        self._first, self._second = first, second
+
+    @property
+    def domain_shape(self) -> Shape:
+        return self._first.domain_shape
+
+    @property
+    def range_shape(self) -> Shape:
+        return self._first.range_shape
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self._first._forward(x) + self._second._forward(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self._first._adjoint(y) + self._second._adjoint(y)
 
 
 class _Linear(torch.autograd.Function):

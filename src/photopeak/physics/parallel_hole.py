@@ -1,21 +1,28 @@
-"""Parallel-hole gamma camera with attenuation and distance-dependent response, in GEMM form.
+"""Parallel-hole gamma camera with attenuation and distance-dependent response.
 
-Every view is a sparse rotation, a product with the survival of each voxel, one batched matrix product that blurs along
-the columns, and one that blurs along z and sums over depth. The adjoint is the transpose of each, in reverse order.
+Each view rotates the transaxial slices so that depth runs away from the detector, lets each voxel's photons survive the
+tissue in front of it, blurs every plane by the collimator's response at its distance, and sums over depth. Two engines
+do this: products of matrices in torch (`parallel_hole_gemm`) and a kernel for CPUs (`parallel_hole_compiled`).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from photopeak.core import Camera, Grid, SystemOperator, Volume
 from photopeak.core.errors import BadArgument, GridMismatch, ShapeMismatch
-from photopeak.physics.attenuation import checked_mu, survival
-from photopeak.physics.response import FWHM_PER_SIGMA, GE_LEHR, Collimator, gaussian_toeplitz
-from photopeak.physics.rotate import rotation_matrix
+from photopeak.physics.attenuation import checked_mu
+from photopeak.physics.parallel_hole_gemm import GemmEngine
+from photopeak.physics.response import FWHM_PER_SIGMA, GE_LEHR, Collimator, Kernel, Response
+
+Engine = Literal["auto", "gemm", "compiled"]
+BODY_PER_CM = 0.05
+"""What attenuates more is body; air and lung are less."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,32 @@ class ParallelHole(Camera):
         angles = tuple(start_deg + step * (view + 0.5) for view in range(views))
         return cls(angles, (radius_mm,) * views, shape, pixel_mm, collimator)
 
+    @classmethod
+    def l_mode(cls, *, views: int = 60, start_deg: float = -45.0, **circular: Any) -> "ParallelHole":
+        """Two heads at right angles that turn by 90 degrees together: the first head's views, then the second's.
+
+        Parameters
+        ----------
+        views : of both heads, an even number.
+        start_deg : where the first head starts; the second starts 90 degrees further toward the left.
+        circular : what `circular` takes.
+        """
+        if views % 2 or views < 2:
+            raise BadArgument(f"{views} views in L-mode", needed="an even number", remedy="Each head sees half.")
+        heads = [
+            cls.circular(views=views // 2, arc_deg=90.0, start_deg=start, **circular)
+            for start in (start_deg, start_deg + 90.0)
+        ]
+        return replace(
+            heads[0],
+            angles_deg=heads[0].angles_deg + heads[1].angles_deg,
+            radii_mm=heads[0].radii_mm + heads[1].radii_mm,
+        )
+
+    def around(self, mu: Volume, *, gap_mm: float = 30.0) -> "ParallelHole":
+        """The same views on a body-contour orbit, `gap_mm` from the body that `mu` (1/cm) shows."""
+        return replace(self, radii_mm=tuple(float(r) + gap_mm for r in self._reach_of_body_mm(mu)))
+
     @property
     def projection_shape(self) -> tuple[int, int, int]:
         return (len(self.angles_deg), *self.shape)
@@ -81,8 +114,76 @@ class ParallelHole(Camera):
             radii_mm=tuple(self.radii_mm[i] for i in indices),
         )
 
-    def system(self, grid: Grid, mu: Volume | None = None) -> "ParallelHoleSystem":
-        return ParallelHoleSystem(self, grid, mu)
+    def system(
+        self,
+        grid: Grid,
+        mu: Volume | None = None,
+        *,
+        engine: Engine = "auto",
+        kernel: Kernel = "integrated",
+        memory_mb: float = 1024.0,
+    ) -> "ParallelHoleSystem":
+        """The operator from images on `grid` to projections.
+
+        Parameters
+        ----------
+        mu : 1/cm at 140.5 keV, on `grid`; None without attenuation.
+        engine : "gemm", matrix products in torch on any device; "compiled", for CPUs; "auto", compiled for tensors on a
+            CPU and gemm elsewhere.
+        kernel : the response is a Gaussian "integrated" over each pixel, or "sampled" at its middle.
+        memory_mb : what the gemm engine may keep and use.
+
+        Raises
+        ------
+        GridMismatch, ShapeMismatch : the grid does not fit the detector, or mu lies elsewhere.
+        WrongQuantity, BadValues : mu is not linear attenuation at 140.5 keV, or holds numbers that cannot be.
+        BadArgument : the body reaches through the collimator, or an engine or kernel that there is not.
+        """
+        if engine not in get_args(Engine) or kernel not in get_args(Kernel):
+            raise BadArgument(
+                f"engine={engine!r}, kernel={kernel!r}",
+                needed=f"one of {', '.join(get_args(Engine))}, and of {', '.join(get_args(Kernel))}",
+                remedy="Check the spelling.",
+            )
+        _require_fitting(self, grid)
+        mu = checked_mu(mu, grid)
+        if mu is not None:
+            self._require_outside(mu)
+        return ParallelHoleSystem(self, grid, mu, engine, kernel, memory_mb)
+
+    def response(self, size: int, kernel: Kernel = "integrated") -> Response | None:
+        """The Gaussian of each plane of a grid with `size` rows and columns; None for ideal resolution."""
+        if self.collimator is None:
+            return None
+        radii = torch.tensor(self.radii_mm, dtype=torch.float64)[:, None]
+        from_axis = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+        corner = math.ceil((math.sqrt(2) - 1) * size / 2) + (size - 1) / 2
+        sigmas, farthest = (
+            self.collimator.fwhm_mm(radii + d * self.pixel_mm) / FWHM_PER_SIGMA / self.pixel_mm
+            for d in (from_axis, torch.tensor([corner], dtype=torch.float64))
+        )
+        reaches = tuple(math.ceil(3 * float(sigma)) for sigma in farthest)
+        return Response(sigmas, kernel, reaches)
+
+    def _require_outside(self, mu: Volume) -> None:
+        reach = self._reach_of_body_mm(mu)
+        inside = reach - np.array(self.radii_mm)
+        worst = int(inside.argmax())
+        if inside[worst] > 0:
+            raise BadArgument(
+                f"radius {self.radii_mm[worst]:g} mm of view {worst}, where the body of mu reaches {reach[worst]:.0f}",
+                needed="a collimator outside the body",
+                remedy="Correct radii_mm or crop the couch from mu; camera.around(mu) follows the body.",
+            )
+
+    def _reach_of_body_mm(self, mu: Volume) -> np.ndarray:
+        """How far the body reaches from the rotation axis toward the detector of each view."""
+        inside = (mu.data > BODY_PER_CM).any(dim=0).cpu().numpy()
+        offset_mm = (np.argwhere(inside) - (np.array(inside.shape) - 1) / 2) * mu.grid.spacing_mm[1:]
+        if not len(offset_mm):
+            return np.zeros(len(self.angles_deg))
+        phi = np.radians(self.angles_deg)
+        return np.asarray((offset_mm[:, 1:] * np.sin(phi) - offset_mm[:, :1] * np.cos(phi)).max(axis=0))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,42 +195,15 @@ class ParallelHole(Camera):
         return cls(angles, radii, (rows, columns), record["pixel_mm"], collimator)
 
 
-class _View(NamedTuple):
-    """The tables of one view: sparse rotation and its transpose, survival [depth, column, 1, z]."""
-
-    rotate: Tensor
-    back: Tensor
-    survival: Tensor | None
-
-
-class _Blur(NamedTuple):
-    """Response at one orbit radius: [depth, column, column'] and [depth z, z']."""
-
-    columns: Tensor
-    rows: Tensor
-
-
 class ParallelHoleSystem(SystemOperator):
-    """[z, y, x] -> [view, row, column] of one camera on one grid; tables are made on first use."""
+    """[z, y, x] -> [view, row, column] of one camera on one grid; engines are made on first use."""
 
-    def __init__(self, camera: ParallelHole, grid: Grid, mu: Volume | None = None) -> None:
-        nz, ny, nx = grid.shape
-        pixel = camera.pixel_mm
-        if not (grid.is_axial and grid.is_isotropic and ny == nx and abs(grid.spacing_mm[0] - pixel) < 1e-3 * pixel):
-            raise GridMismatch(
-                f"a grid of {grid}",
-                needed=f"square transaxial slices of {pixel:g} mm isotropic voxels along LPS",
-                remedy="Resample the volume: volume.on(Grid.regular(...)).",
-            )
-        if camera.shape != (nz, nx):
-            raise ShapeMismatch(
-                f"a detector of {camera.shape} for a grid of {grid}",
-                needed=f"({nz}, {nx})",
-                remedy="Give the camera the grid's rows and columns.",
-            )
-        self.camera, self.grid, self._mu = camera, grid, checked_mu(mu, grid)
-        self._views: dict[tuple[int, torch.dtype, torch.device], _View] = {}
-        self._blurs: dict[tuple[float, torch.dtype, torch.device], _Blur] = {}
+    def __init__(
+        self, camera: ParallelHole, grid: Grid, mu: Volume | None, engine: Engine, kernel: Kernel, memory_mb: float
+    ) -> None:
+        self.camera, self.grid = camera, grid
+        self._mu, self._engine, self._kernel, self._memory_mb = mu, engine, kernel, memory_mb
+        self._engines: dict[str, Any] = {}
 
     @property
     def domain_shape(self) -> tuple[int, ...]:
@@ -140,66 +214,61 @@ class ParallelHoleSystem(SystemOperator):
         return self.camera.projection_shape
 
     def views(self, indices: Sequence[int]) -> "ParallelHoleSystem":
-        return ParallelHoleSystem(self.camera.views(indices), self.grid, self._mu)
+        return ParallelHoleSystem(
+            self.camera.views(indices), self.grid, self._mu, self._engine, self._kernel, self._memory_mb
+        )
 
     def _forward(self, x: Tensor) -> Tensor:
-        batch, nz, n, _ = x.shape
-        flat = x.permute(2, 3, 0, 1).reshape(n * n, batch * nz).contiguous()
-        seen = []
-        for view in range(len(self.camera.angles_deg)):
-            tables, blur = self._view(view, x), self._blur(view, x)
-            planes = (tables.rotate @ flat).reshape(n, n, batch, nz)
-            if tables.survival is not None:
-                planes = planes * tables.survival
-            if blur is None:
-                seen.append(planes.sum(0).permute(1, 2, 0))
-                continue
-            planes = torch.bmm(blur.columns, planes.reshape(n, n, batch * nz)).reshape(n, n, batch, nz)
-            rows = planes.permute(1, 2, 0, 3).reshape(n * batch, n * nz) @ blur.rows
-            seen.append(rows.reshape(n, batch, nz).permute(1, 2, 0))
-        return torch.stack(seen, dim=1)
+        seen: Tensor = self._for(x).forward(x)
+        return seen
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        batch, _, nz, n = y.shape
-        flat = y.new_zeros(n * n, batch * nz)
-        for view in range(len(self.camera.angles_deg)):
-            tables, blur = self._view(view, y), self._blur(view, y)
-            counts = y[:, view].permute(2, 0, 1)
-            if blur is None:
-                planes = counts.expand(n, n, batch, nz)
-            else:
-                rows = (counts.reshape(n * batch, nz) @ blur.rows.T).reshape(n, batch, n, nz)
-                planes = torch.bmm(blur.columns.mT, rows.permute(2, 0, 1, 3).reshape(n, n, batch * nz)).reshape(
-                    n, n, batch, nz
-                )
-            if tables.survival is not None:
-                planes = planes * tables.survival
-            flat += tables.back @ planes.reshape(n * n, batch * nz)
-        return flat.reshape(n, n, batch, nz).permute(2, 3, 0, 1).contiguous()
+        image: Tensor = self._for(y).adjoint(y)
+        return image
 
-    def _view(self, view: int, like: Tensor) -> _View:
-        key = (view, like.dtype, like.device)
-        if key not in self._views:
-            nz, n, _ = self.grid.shape
-            rotate, back = rotation_matrix(n, self.camera.angles_deg[view], dtype=like.dtype, device=like.device)
-            alive = None
-            if self._mu is not None:
-                flat = self._mu.data.to(like).permute(1, 2, 0).reshape(n * n, nz).contiguous()
-                alive = survival((rotate @ flat).reshape(n, n, nz), self.camera.pixel_mm)[:, :, None, :]
-            self._views[key] = _View(rotate, back, alive)
-        return self._views[key]
+    def _for(self, data: Tensor) -> Any:
+        """The engine for data on this device."""
+        on_cpu = data.device.type == "cpu"
+        name = ("compiled" if on_cpu else "gemm") if self._engine == "auto" else self._engine
+        if (name == "compiled" and not on_cpu) or data.dtype not in (torch.float32, torch.float64):
+            raise BadArgument(
+                f"{data.dtype} on {data.device.type} for the {name} engine",
+                needed="float32 or float64, and a CPU for the compiled engine",
+                remedy='Convert the data, or use engine="gemm".',
+            )
+        if name not in self._engines:
+            self._engines[name] = self._gemm() if name == "gemm" else self._compiled()
+        return self._engines[name]
 
-    def _blur(self, view: int, like: Tensor) -> _Blur | None:
-        if self.camera.collimator is None:
-            return None
-        radius = self.camera.radii_mm[view]
-        key = (radius, like.dtype, like.device)
-        if key not in self._blurs:
-            nz, n, _ = self.grid.shape
-            depth = torch.arange(n, dtype=like.dtype, device=like.device)
-            distance = radius - ((n - 1) / 2 - depth) * self.camera.pixel_mm
-            sigma_px = self.camera.collimator.fwhm_mm(distance) / FWHM_PER_SIGMA / self.camera.pixel_mm
-            rows = gaussian_toeplitz(nz, sigma_px).mT.reshape(n * nz, nz).contiguous()
-            self._blurs[key] = _Blur(gaussian_toeplitz(n, sigma_px), rows)
-        return self._blurs[key]
+    def _gemm(self) -> GemmEngine:
+        nz, n, _ = self.grid.shape
+        response = self.camera.response(n, self._kernel)
+        angles, pixel_mm = self.camera.angles_deg, self.camera.pixel_mm
+        return GemmEngine(angles, response, self._mu_in_columns(), (n, nz), pixel_mm, self._memory_mb)
 
+    def _compiled(self) -> Any:
+        from photopeak.physics.parallel_hole_compiled import CompiledEngine
+
+        n, angles, pixel_mm = self.grid.shape[1], self.camera.angles_deg, self.camera.pixel_mm
+        return CompiledEngine(angles, self.camera.response(n, self._kernel), self._mu_in_columns(), n, pixel_mm)
+
+    def _mu_in_columns(self) -> Tensor | None:
+        """mu [y, x, z], so that each column along z is contiguous."""
+        return None if self._mu is None else self._mu.data.permute(1, 2, 0).contiguous()
+
+
+def _require_fitting(camera: ParallelHole, grid: Grid) -> None:
+    nz, ny, nx = grid.shape
+    pixel = camera.pixel_mm
+    if not (grid.is_axial and grid.is_isotropic and ny == nx and abs(grid.spacing_mm[0] - pixel) < 1e-3 * pixel):
+        raise GridMismatch(
+            f"a grid of {grid}",
+            needed=f"square transaxial slices of {pixel:g} mm isotropic voxels along LPS",
+            remedy="Resample the volume: volume.on(Grid.regular(...)).",
+        )
+    if camera.shape != (nz, nx):
+        raise ShapeMismatch(
+            f"a detector of {camera.shape} for a grid of {grid}",
+            needed=f"({nz}, {nx})",
+            remedy="Give the camera the grid's rows and columns.",
+        )

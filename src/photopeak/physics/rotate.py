@@ -5,30 +5,29 @@ View angle phi is measured from anterior toward the patient's left; the detector
 LPS, and its columns run along (cos phi, sin phi).
 """
 
-import math
 import warnings
 
 import torch
 from torch import Tensor
 
 
-def rotation_matrix(size: int, angle_deg: float, *, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The map [y x] -> [depth column] of a square slice about its middle, and its transpose, as sparse CSR.
+def rotation_matrix(size: int, *angles_deg: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The map [y x] -> [depth column view] of a square slice about its middle, and its transpose, as sparse CSR.
 
     Parameters
     ----------
     size : rows and columns of the slice, voxels.
-    angle_deg : view angle from anterior toward the left.
+    angles_deg : view angles from anterior toward the left.
     """
-    phi = math.radians(angle_deg)
+    phi = torch.deg2rad(torch.tensor(angles_deg, dtype=torch.float64))
     middle = (size - 1) / 2
-    toward = middle - torch.arange(size, dtype=torch.float64)[:, None]
-    column = torch.arange(size, dtype=torch.float64)[None, :] - middle
-    x = middle + toward * math.sin(phi) + column * math.cos(phi)
-    y = middle - toward * math.cos(phi) + column * math.sin(phi)
+    toward = middle - torch.arange(size, dtype=torch.float64)[:, None, None]
+    column = torch.arange(size, dtype=torch.float64)[None, :, None] - middle
+    x = middle + toward * phi.sin() + column * phi.cos()
+    y = middle - toward * phi.cos() + column * phi.sin()
     x0, y0 = x.floor(), y.floor()
     rows, columns, weights = [], [], []
-    target = torch.arange(size * size).reshape(size, size)
+    target = torch.arange(x.numel()).reshape(x.shape)
     for dy in (0, 1):
         for dx in (0, 1):
             xi, yi = (x0 + dx).long(), (y0 + dy).long()
@@ -39,7 +38,7 @@ def rotation_matrix(size: int, angle_deg: float, *, dtype: torch.dtype, device: 
             weights.append(weight[inside])
     index = torch.stack([torch.cat(rows), torch.cat(columns)])
     values = torch.cat(weights).to(dtype)
-    shape = (size * size, size * size)
+    shape = (x.numel(), size * size)
     forward = torch.sparse_coo_tensor(index, values, shape, check_invariants=False).coalesce()
     return _csr(forward, device), _csr(forward.t().coalesce(), device)
 
