@@ -2,7 +2,7 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-peer clean
 
 demo: $(READY)
 	.venv/bin/photopeak demo
@@ -18,8 +18,16 @@ lint: $(READY)
 bench: $(READY)
 	set -e; for script in benchmarks/*.py; do .venv/bin/python "$$script"; done
 
+# Beside PyTomography, which is installed from PyPI into an environment of its own.
+bench-peer:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install -q -c constraints.txt -e . pytomography==3.4.0
+	.venv-bench/bin/python benchmarks/peer/beside.py --out benchmarks/results/beside.json
+	.venv-bench/bin/python benchmarks/peer/cost.py --out benchmarks/results/cost.json
+	.venv-bench/bin/python benchmarks/performance_page.py
+
 clean:
-	rm -rf .venv build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv: $(READY)
 

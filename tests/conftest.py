@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -13,6 +14,14 @@ from photopeak.core import Study
 torch.set_num_threads(2)
 settings.register_profile("photopeak", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("photopeak")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Pinhole matrices of tests stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PHOTOPEAK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from photopeak.core import COUNTS, Camera, Grid, LinearOperator, Method, Step, Study, SystemOperator, Volume
+from photopeak.core import (
+    COUNTS,
+    Camera,
+    Grid,
+    LinearOperator,
+    Method,
+    Step,
+    Study,
+    SystemOperator,
+    Volume,
+    attenuation,
+)
 from photopeak.metrics.metric import Metric, metric
 from photopeak.metrics.nrmse import nrmse
+from photopeak.physics.attenuation import checked_mu
 from photopeak.testing import check_camera, check_method, check_metric, check_operator
 
 GRID = Grid.regular((3, 4, 4), 4.0)
+MU = Volume(torch.full(GRID.shape, 0.1), GRID, attenuation(140.5))
 
 
 @dataclass(frozen=True)
@@ -127,34 +140,39 @@ class Shuffled(SumSystem):
 
 @dataclass(frozen=True)
 class SumCamera(Camera):
-    n: int = 4
+    kept: tuple[int, ...] = (0, 1, 2, 3)
     system_type: type[SumSystem] = SumSystem
     skew: float = 0.0
     forgets: float = 1.0
+    careful: bool = True
+    sign: float = 1.0
     kind = "sum"
 
     def views(self, indices: Sequence[int]) -> "SumCamera":
-        return replace(self, n=len(indices))
+        return replace(self, kept=tuple(self.kept[i] for i in indices))
 
     @property
     def projection_shape(self) -> tuple[int, int, int]:
-        return self.n, GRID.shape[0], GRID.shape[2]
+        return len(self.kept), GRID.shape[0], GRID.shape[2]
 
     def system(self, grid: Grid, mu: Volume | None = None) -> SumSystem:
-        weight = 1.0 if mu is None else float(torch.exp(-mu.data.mean()))
-        return self.system_type(grid.shape, tuple(range(self.n)), weight * self.forgets, self.skew)
+        weight = 1.0
+        if mu is not None:
+            checked = checked_mu(mu, grid) if self.careful else mu
+            weight = float(torch.exp(-self.sign * checked.data.mean()))
+        return self.system_type(grid.shape, self.kept, weight * self.forgets, self.skew)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"n": self.n}
+        return {"kept": self.kept}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "SumCamera":
-        return cls(record["n"])
+        return cls(tuple(record["kept"]))
 
 
 def test_line_sums_are_a_camera():
     check_camera(SumCamera(), GRID)
-    check_camera(SumCamera(3), GRID, mu=Volume(torch.full(GRID.shape, 0.1), GRID, COUNTS))
+    check_camera(SumCamera((0, 2, 3)), GRID, mu=MU)
 
 
 @pytest.mark.parametrize(
@@ -163,11 +181,13 @@ def test_line_sums_are_a_camera():
         (SumCamera(skew=-6.0), "non-negative"),
         (SumCamera(system_type=Shuffled), "views"),
         (SumCamera(forgets=2.0), "sees other"),
+        (SumCamera(careful=False), "half a voxel away is accepted"),
+        (SumCamera(sign=-1.0), "attenuation adds counts"),
     ],
 )
 def test_broken_cameras_are_caught(camera, message):
     with pytest.raises(AssertionError, match=message):
-        check_camera(camera, GRID)
+        check_camera(camera, GRID, mu=MU)
 
 
 def test_a_camera_of_another_grid_is_caught():

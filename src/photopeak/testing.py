@@ -12,8 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from photopeak.core import COUNTS, FACTOR, Camera, Grid, LinearOperator, Method, Study, Volume
-from photopeak.core.errors import GridMismatch, PhotopeakError, ShapeMismatch, WrongQuantity
+from photopeak.core import COUNTS, FACTOR, HU, Camera, Grid, LinearOperator, Method, Study, SystemOperator, Volume
+from photopeak.core.errors import BadValues, GridMismatch, PhotopeakError, ShapeMismatch, WrongQuantity
 from photopeak.metrics import Metric
 
 TOLERANCE_32 = 1e-5
@@ -80,13 +80,14 @@ def _squared(operator: LinearOperator) -> Callable[[Tensor], Tensor]:
 
 
 def check_camera(camera: Camera, grid: Grid, mu: Volume | None = None) -> None:
-    """The operator's promises, non-negativity, subsets of views that are rows of the whole, and the dict round trip.
+    """The operator's promises, non-negativity, views that are rows of the whole, attenuation, and the dict round trip.
 
     Parameters
     ----------
     camera : the camera under test.
     grid : a small image grid that it sees.
-    mu : attenuation, 1/cm, if the camera is to be checked with it.
+    mu : attenuation, 1/cm, if the camera is to be checked with it; then also that it takes counts away, and that mu
+        on another grid, of another quantity, negative, NaN, or as large as HU is refused.
     """
     generator = torch.Generator().manual_seed(0)
     system = camera.system(grid, mu)
@@ -104,17 +105,51 @@ def check_camera(camera: Camera, grid: Grid, mu: Volume | None = None) -> None:
             bool(made.min() >= 0) and bool(made.max() > 0), f"{name} of non-negative numbers reach {made.min():.3g}"
         )
 
-    parts = [list(range(start, camera.projection_shape[0], 2))[::-1] for start in (0, 1)]
-    subsets = [(part, system.views(part)) for part in parts if part]
-    for part, subset in subsets:
-        _expect(_close(subset(image), seen[part], 1e-10), f"views({part}) are not these rows of the whole")
-    total = torch.stack([subset.T(counts[part]) for part, subset in subsets]).sum(dim=0)
-    _expect(_close(total, back, 1e-10), "back projections of the subsets do not add up to that of the whole")
+    _check_views(camera, system, image, counts, grid, mu)
+    if mu is not None:
+        _check_attenuation(camera, grid, mu, image, seen)
 
     record = camera.to_dict()
     rebuilt = type(camera).from_dict(json.loads(json.dumps(record)))
     _expect(json.dumps(rebuilt.to_dict()) == json.dumps(record), "from_dict(to_dict()) has another record")
     _expect(torch.equal(rebuilt.system(grid, mu)(image), seen), "from_dict(to_dict()) sees other projections")
+
+
+def _check_views(
+    camera: Camera, system: SystemOperator, image: Tensor, counts: Tensor, grid: Grid, mu: Volume | None
+) -> None:
+    seen, back = system(image), system.T(counts)
+    parts = [list(range(start, camera.projection_shape[0], 2))[::-1] for start in (0, 1)]
+    subsets = [(part, system.views(part)) for part in parts if part]
+    for part, subset in subsets:
+        _expect(_close(subset(image), seen[part], 1e-10), f"views({part}) are not these rows of the whole")
+        alone = camera.views(part).system(grid, mu)
+        _expect(_close(alone(image), seen[part], 1e-10), f"the camera's views({part}) are not these rows of the whole")
+    total = torch.stack([subset.T(counts[part]) for part, subset in subsets]).sum(dim=0)
+    _expect(_close(total, back, 1e-10), "back projections of the subsets do not add up to that of the whole")
+
+
+def _check_attenuation(camera: Camera, grid: Grid, mu: Volume, image: Tensor, seen: Tensor) -> None:
+    bare = camera.system(grid)(image)
+    _expect(bool((seen <= bare * (1 + 1e-9)).all()), "attenuation adds counts")
+    clear = camera.system(grid, mu.with_data(0 * mu.data))(image)
+    _expect(_close(clear, bare, 1e-10), "mu of 0 is not the same as no mu")
+    step = tuple(0.5 * mm for mm in grid.spacing_mm)
+    affine = [[*row[:3], row[3] + shift] for row, shift in zip(grid.affine, (*step[::-1], 0.0), strict=True)]
+    elsewhere = Grid(grid.shape, tuple(map(tuple, affine)))
+    unfit: list[tuple[str, Volume, type[PhotopeakError]]] = [
+        ("on a grid half a voxel away", Volume(mu.data, elsewhere, mu.quantity), GridMismatch),
+        ("of another quantity", Volume(mu.data, grid, HU), WrongQuantity),
+        ("with negative entries", mu.with_data(mu.data - mu.data.max() - 0.01), BadValues),
+        ("with HU for numbers", mu.with_data(mu.data + 40.0), BadValues),
+        ("with NaN", mu.with_data(mu.data * float("nan")), BadValues),
+    ]
+    for what, volume, error in unfit:
+        try:
+            camera.system(grid, volume)
+        except error:
+            continue
+        raise AssertionError(f"mu {what} is accepted, not refused by {error.__name__}")
 
 
 def check_metric(fn: Metric[...]) -> None:

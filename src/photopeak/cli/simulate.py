@@ -1,5 +1,6 @@
 """``photopeak simulate``: a cohort of simulated patients with projections, NAC and AC."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,12 +61,13 @@ def simulate(name: str = "patient_0000", *, number: int = 0, seed: int = 0, matr
     grid, generator = grids[matrix], stream(seed, number)
     rows, _, columns = grid.shape
     patient = draw_patient(generator, name=name)
-    camera = ParallelHole.circular(
-        shape=(rows, columns), pixel_mm=grid.spacing_mm[0], radius_mm=patient.chest_width_mm / 2 + CLEARANCE_MM
-    )
+    anatomy = build_anatomy(patient, grid)
+    camera = ParallelHole.circular(shape=(rows, columns), pixel_mm=grid.spacing_mm[0])
+    closest_mm = max(camera.around(anatomy.mu(), gap_mm=SMALLEST_GAP_MM).radii_mm)
+    radius_mm = max(patient.chest_width_mm / 2 + CLEARANCE_MM, closest_mm)
     study = acquire(
-        build_anatomy(patient, grid),
-        camera,
+        anatomy,
+        replace(camera, radii_mm=(radius_mm,) * len(camera.radii_mm)),
         scatter=partial(broad_scatter, pixel_mm=camera.pixel_mm),
         generator=generator,
     )
@@ -80,6 +82,8 @@ def simulate(name: str = "patient_0000", *, number: int = 0, seed: int = 0, matr
 
 CLEARANCE_MM = 70.0
 """From the side of the chest to the collimator: arms, or the gap above a supine patient."""
+SMALLEST_GAP_MM = 5.0
+"""From whatever reaches furthest, arms that lie beside the body included."""
 
 
 def _simulate_and_save(number: int, *, folder: str, seed: int, matrix: str) -> str:

@@ -52,43 +52,26 @@ class CompiledEngine:
         self._mu, self._half_voxel_cm = mu, voxel_mm / MM_PER_CM / 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, z, y, x] -> [batch, view, z, column]."""
+        """[batch, z, y, x] -> [batch, view, z, column]; threads share the views."""
         image = _array(x.permute(0, 2, 3, 1))
         batch, n, _, nz = image.shape
-        seen = np.empty((batch, len(self._directions), n, nz), image.dtype)
-        mu, tables = self._mu_like(image), self._tables_like(image)
-
-        def share(start: int, stop: int) -> None:
-            views = slice(start, stop)
-            _forward(image, mu, *(t[views] for t in tables), self._half_voxel_cm, seen[:, views])
-
-        in_shares(share, len(self._directions))
+        seen = np.zeros((batch, len(self._directions), n, nz), image.dtype)
+        tables = self._tables_like(image)
+        in_shares(lambda start, stop: _forward(image, *tables, self._half_voxel_cm, start, stop, seen), seen.shape[1])
         return torch.from_numpy(seen).permute(0, 1, 3, 2)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """[batch, view, z, column] -> [batch, z, y, x]."""
+        """[batch, view, z, column] -> [batch, z, y, x]; threads share the slices, so none needs an image of its own."""
         counts = _array(y.permute(0, 1, 3, 2))
         batch, _, n, nz = counts.shape
-        mu, tables = self._mu_like(counts), self._tables_like(counts)
+        image = np.zeros((batch, n, n, nz), counts.dtype)
+        tables = self._tables_like(counts)
+        in_shares(lambda start, stop: _adjoint(counts, *tables, self._half_voxel_cm, start, stop, image), nz)
+        return torch.from_numpy(image).permute(0, 3, 1, 2).contiguous()
 
-        def share(start: int, stop: int) -> np.ndarray:
-            views = slice(start, stop)
-            image = np.zeros((batch, n, n, nz), counts.dtype)
-            _adjoint(counts[:, views], mu, *(t[views] for t in tables), self._half_voxel_cm, image)
-            return image
-
-        first, *others = in_shares(share, len(self._directions))
-        for other in others:
-            first += other
-        return torch.from_numpy(first).permute(0, 3, 1, 2).contiguous()
-
-    def _mu_like(self, array: np.ndarray) -> np.ndarray:
-        if self._mu is None:
-            return np.empty((0, 0, 0), array.dtype)
-        return _array(self._mu).astype(array.dtype, copy=False)
-
-    def _tables_like(self, array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self._directions, self._taps.astype(array.dtype), self._reaches
+    def _tables_like(self, array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        mu = np.empty((0, 0, 0)) if self._mu is None else _array(self._mu)
+        return mu.astype(array.dtype, copy=False), self._directions, self._taps.astype(array.dtype), self._reaches
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
@@ -96,27 +79,25 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _forward(image, mu, directions, taps, reaches, half_voxel_cm, seen):
+def _forward(image, mu, directions, taps, reaches, half_voxel_cm, start, stop, seen):
     batch, n, _, nz = image.shape
     pad = taps.shape[2] - 1
     survival = np.empty((n if mu.size else 0, n, nz), image.dtype)
     row, alive = np.empty(nz, image.dtype), np.empty((n, nz), image.dtype)
     padded = np.zeros((n + 2 * pad, nz + 2 * pad), image.dtype)
     across = np.empty(nz + 2 * pad, image.dtype)
-    for view in range(len(directions)):
+    for view in range(start, stop):
         cosine, sine = directions[view]
         if mu.size:
             alive[:] = 1
             for depth in range(n):
                 for column in range(n):
-                    _attenuate(
-                        mu, cosine, sine, depth, column, half_voxel_cm, row, alive[column], survival[depth, column]
-                    )
+                    _gather(mu, cosine, sine, depth, column, 0, row)
+                    _attenuate(row, half_voxel_cm, alive[column], survival[depth, column])
         for b in range(batch):
-            seen[b, view] = 0
             for depth in range(n):
                 for column in range(n):
-                    _gather(image[b], cosine, sine, depth, column, row)
+                    _gather(image[b], cosine, sine, depth, column, 0, row)
                     target = padded[column + pad]
                     if mu.size:
                         factor = survival[depth, column]
@@ -130,29 +111,33 @@ def _forward(image, mu, directions, taps, reaches, half_voxel_cm, seen):
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _adjoint(counts, mu, directions, taps, reaches, half_voxel_cm, image):
-    batch, _, n, nz = counts.shape
+def _adjoint(counts, mu, directions, taps, reaches, half_voxel_cm, start, stop, image):
+    batch, views, n, whole = counts.shape
+    nz = stop - start
     pad = taps.shape[2] - 1
     row, alive = np.empty(nz, image.dtype), np.empty((n, nz), image.dtype)
     survival = np.ones((n, nz), image.dtype)
-    padded = np.zeros((n + 2 * pad, nz + 2 * pad), image.dtype)
+    padded = np.zeros((batch, n + 2 * pad, nz + 2 * pad), image.dtype)
+    below, above = max(start - pad, 0), min(stop + pad, whole)
+    first = below - (start - pad)
     across = np.empty(nz + 2 * pad, image.dtype)
-    for view in range(len(directions)):
+    for view in range(views):
         cosine, sine = directions[view]
         alive[:] = 1
+        padded[:, pad : n + pad, first : first + above - below] = counts[:, view, :, below:above]
         for depth in range(n):
             if mu.size:
                 for column in range(n):
-                    _attenuate(mu, cosine, sine, depth, column, half_voxel_cm, row, alive[column], survival[column])
+                    _gather(mu, cosine, sine, depth, column, start, row)
+                    _attenuate(row, half_voxel_cm, alive[column], survival[column])
             for b in range(batch):
-                padded[pad : n + pad, pad : nz + pad] = counts[b, view]
                 for column in range(n):
                     row[:] = 0
-                    _blur(padded, column, taps[view, depth], reaches[view, depth], across, row)
+                    _blur(padded[b], column, taps[view, depth], reaches[view, depth], across, row)
                     factor = survival[column]
                     for z in range(nz):
                         row[z] *= factor[z]
-                    _scatter(row, cosine, sine, depth, column, image[b])
+                    _scatter(row, cosine, sine, depth, column, start, image[b])
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
@@ -166,8 +151,8 @@ def _corner(n, cosine, sine, depth, column):
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _gather(volume, cosine, sine, depth, column, row):
-    """The rotated column [z] at (depth, column), zero outside the slice."""
+def _gather(volume, cosine, sine, depth, column, start, row):
+    """The rotated column at (depth, column) from slice `start` on, zero outside the slice."""
     n = volume.shape[0]
     x0, y0, fx, fy = _corner(n, cosine, sine, depth, column)
     if x0 < -1 or y0 < -1 or x0 >= n or y0 >= n:
@@ -176,10 +161,10 @@ def _gather(volume, cosine, sine, depth, column, row):
     dtype = volume.dtype.type
     left, right = max(x0, 0), min(x0 + 1, n - 1)
     front, back = max(y0, 0), min(y0 + 1, n - 1)
-    a = volume[front, left]
-    b = volume[front, right]
-    c = volume[back, left]
-    d = volume[back, right]
+    a = volume[front, left][start:]
+    b = volume[front, right][start:]
+    c = volume[back, left][start:]
+    d = volume[back, right][start:]
     in_left, in_right, in_front, in_back = x0 >= 0, x0 + 1 < n, y0 >= 0, y0 + 1 < n
     wa = dtype((1 - fx) * (1 - fy) * (in_left and in_front))
     wb = dtype(fx * (1 - fy) * (in_right and in_front))
@@ -190,7 +175,7 @@ def _gather(volume, cosine, sine, depth, column, row):
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _scatter(row, cosine, sine, depth, column, volume):
+def _scatter(row, cosine, sine, depth, column, start, volume):
     """The transpose of `_gather`."""
     n = volume.shape[0]
     x0, y0, fx, fy = _corner(n, cosine, sine, depth, column)
@@ -199,20 +184,19 @@ def _scatter(row, cosine, sine, depth, column, volume):
             x, y = x0 + dx, y0 + dy
             if 0 <= x < n and 0 <= y < n:
                 weight = volume.dtype.type((fx if dx else 1 - fx) * (fy if dy else 1 - fy))
-                target = volume[y, x]
+                target = volume[y, x][start:]
                 for z in range(row.size):
                     target[z] += weight * row[z]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _attenuate(mu, cosine, sine, depth, column, half_voxel_cm, row, alive, survival):
+def _attenuate(mu, half_voxel_cm, alive, survival):
     """Survival to the middle of each voxel, then to its far side; exp is the fourth power of a series at a quarter."""
     dtype = mu.dtype.type
     quarter = dtype(-half_voxel_cm / 4)
     one = dtype(1)
-    _gather(mu, cosine, sine, depth, column, row)
-    for z in range(row.size):
-        u = quarter * row[z]
+    for z in range(mu.size):
+        u = quarter * mu[z]
         e = one + u * (one + u / dtype(2) * (one + u / dtype(3) * (one + u / dtype(4) * (one + u / dtype(5) * (
             one + u / dtype(6) * (one + u / dtype(7) * (one + u / dtype(8))))))))  # fmt: skip
         half = e * e * e * e

@@ -31,7 +31,8 @@ def acquire(anatomy: Anatomy, camera: Camera, *, scatter: Scatter, generator: to
     mu, concentration = anatomy.mu(), activity(anatomy)
     lv = Volume.from_numpy(anatomy.lv_wall, grid, FACTOR)
     system = camera.system(grid, mu)
-    scale = patient.myocardial_counts / system(myocardium(anatomy).data).sum()
+    # numpy sums in one order whatever the number of threads, so that a patient has the same bits everywhere.
+    scale = patient.myocardial_counts / float(system(myocardium(anatomy).data).numpy().sum(dtype="float64"))
     primary = scale * system(concentration.data)
     scattered = scatter(primary)
     expected = Projections(primary + scattered, camera)

@@ -1,0 +1,192 @@
+"""docs/performance.md from what the benchmarks measured.
+
+python benchmarks/performance_page.py [--results benchmarks/results] [--out docs/performance.md]
+
+Every number of the page comes out of a JSON file in the results' folder; a table without its file is left out.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+HERE = Path(__file__).resolve().parent
+NAMES = {"pytomography": "PyTomography", "gemm": "photopeak, GEMM in torch", "compiled": "photopeak, compiled"}
+BARS = {
+    ("forward_ratio", "compiled"): (40, 100),
+    ("adjoint_ratio", "compiled"): (40, 100),
+    ("osem_ratio", "compiled"): (40, 75),
+    ("forward_ratio", "gemm"): (20, None),
+    ("adjoint_ratio", "gemm"): (10, None),
+}
+
+
+def page(results: Path) -> str:
+    """The whole page in Markdown."""
+    parts = [
+        "# Performance\n\nMade by `benchmarks/performance_page.py` from `benchmarks/results/`; run the benchmarks to "
+        "renew it. Times are the best of four runs, or the only run where one takes more than 5 s."
+    ]
+    for stem, section in (("beside", beside), ("cost", cost), ("gpu", gpu)):
+        file = results / f"{stem}.json"
+        if file.exists():
+            parts.append(section(json.loads(file.read_text())))
+    for file in sorted(results.glob("*.json")):
+        if file.stem not in ("beside", "cost", "gpu"):
+            parts.append(other(file.stem, json.loads(file.read_text())))
+    return "\n\n".join(parts) + "\n"
+
+
+def beside(result: Row) -> str:
+    """The projector and OSEM beside PyTomography, in one run."""
+    machine = result["machine"]
+    parts = [
+        f"## The parallel-hole projector beside PyTomography {machine['pytomography']}\n\n"
+        f"Both in one run on one machine: {on(machine)}. GE LEHR at 250 mm, 180 degrees, attenuation, float32. OSEM is "
+        f"{machine['osem']} on the same noisy counts, each code in a process of its own whose peak includes Python, "
+        "torch and all that it imports."
+    ]
+    for job in result["jobs"]:
+        parts.append(f"### {job['job']}\n\n" + speeds(job) + "\n\n" + agreement(job, machine["fine_views"]))
+    return "\n\n".join(parts)
+
+
+def speeds(job: Row) -> str:
+    head = ["", "forward", "adjoint", "OSEM", "peak memory", "before OSEM", "error of OSEM's image"]
+    rows = []
+    for who, name in NAMES.items():
+        times = [faster(job, f"{step}_s", f"{step}_ratio", who) for step in ("forward", "adjoint", "osem")]
+        memory = [f"{job[field][who]:.0f} MB" for field in ("osem_peak_mb", "at_start_mb")]
+        rows.append([name, *times, *memory, f"{100 * job['osem_error'][who]:.1f} %"])
+    return table(head, rows) + ("\n\n" + bars(job) if job["size"] == 128 else "")
+
+
+def faster(job: Row, taken: str, ratio: str, who: str) -> str:
+    times = f" ({job[ratio][who]:.0f}x)" if who in job[ratio] else ""
+    return f"{seconds(job[taken][who])}{times}"
+
+
+def bars(job: Row) -> str:
+    """What was asked of this job, and whether it was reached."""
+    rows = []
+    for (field, who), (bar, goal) in BARS.items():
+        value = job[field][who]
+        verdict = "goal met" if goal and value >= goal else "met" if value >= bar else "**not met**"
+        asked = f"{bar}x" + (f", goal {goal}x" if goal else "")
+        rows.append([f"{NAMES[who]}: {field.split('_')[0]}", asked, f"{value:.0f}x", verdict])
+    peak = job["osem_peak_mb"]["compiled"]
+    rows.append(["photopeak, compiled: peak memory of OSEM", "700 MB", f"{peak:.0f} MB", met(peak < 700)])
+    return table(["asked", "bar", "measured", ""], rows)
+
+
+def agreement(job: Row, fine_views: int) -> str:
+    """Relative L2 of forwards to each other and to truths."""
+    ours, compiled = job["peer_to_ours_same_kernel"], job["peer_to_compiled"]
+    rows = [
+        [
+            "PyTomography to our GEMM with its kernel (sampled Gaussian, cut at 3 sigma)",
+            f"{ours:.1e}",
+            met(ours <= 1e-6),
+        ]
+    ]
+    bar = met(compiled <= 0.003) if job["size"] == 128 else ""
+    rows.append(["our compiled forward to PyTomography", percent(compiled), bar])
+    integrated, fine = job["to_pixel_integrated"], job["to_fine_voxels"]
+    verdict = met(integrated["compiled"] < integrated["pytomography"])
+    rows.append(["to pixel-integrated kernels in float64: PyTomography", percent(integrated["pytomography"]), ""])
+    rows.append(["to pixel-integrated kernels in float64: our compiled", percent(integrated["compiled"]), verdict])
+    for who, name in NAMES.items():
+        rows.append([f"to the same voxels cut to 1.6 mm, {fine_views} views: {name}", percent(fine[who]), ""])
+    adjoint = percent(job["peer_adjoint_to_transpose"])
+    rows.append(["PyTomography's adjoint to the transpose of its forward", adjoint, ""])
+    return table(["relative L2", "measured", ""], rows)
+
+
+def cost(result: Row) -> str:
+    """Growth with voxels and views, beside the machine's floor."""
+    machine = result["machine"]
+    return (
+        f"## How cost grows\n\nCompiled engine, {on(machine)}. The floor is the larger of two times: the bytes that a "
+        f"forward has to move, at the {machine['copy_gb_per_s']:.0f} GB/s of a copy, and the operations that it has to "
+        f"do, at the {machine['gemm_gflop_per_s']:.0f} GFLOP/s of a matrix product, both measured in the same run. "
+        "`benchmarks/peer/cost.py` counts them: image and mu read once for each view, every voxel rotated, attenuated "
+        "and blurred by three taps an axis. Only a projector that leaves voxels out could be faster.\n\n"
+        + growth(result["growth"])
+    )
+
+
+def growth(rows: list[Row]) -> str:
+    head = ["", "forward", "adjoint", "bytes", "operations", "floor", "forward / floor"]
+    return table(
+        head,
+        [
+            [
+                row["job"],
+                seconds(row["forward_s"]),
+                seconds(row["adjoint_s"]),
+                f"{row['needs_gb']:.2g} GB",
+                f"{row['needs_gflop']:.2g} GFLOP",
+                seconds(row["floor_s"]),
+                f"{row['forward_s'] / row['floor_s']:.1f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def gpu(result: Row) -> str:
+    """The GEMM form on a GPU."""
+    batch = result["batch"]
+    return (
+        f"## On a GPU\n\nGEMM engine on one {result['machine']['processor']}, torch {result['machine']['torch']}.\n\n"
+        + growth(result["growth"])
+        + f"\n\nOSEM 4x10 of a batch of {batch['studies']} studies, {batch['job']}: {seconds(batch['osem_s'])}, "
+        f"{batch['peak_mb'] / 1024:.1f} GB at the peak."
+    )
+
+
+def other(stem: str, result: Row | list[Row]) -> str:
+    """Any other benchmark: its rows as they are."""
+    rows = result if isinstance(result, list) else [result]
+    plain = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in rows]
+    head = list(dict.fromkeys(key for row in plain for key in row))
+    return f"## {stem}\n\n" + table(head, [[number(row.get(key, "")) for key in head] for row in plain])
+
+
+def on(machine: Row) -> str:
+    return f"{machine['processor']}, threads: {machine['threads']}, torch {machine['torch']}"
+
+
+def seconds(value: float) -> str:
+    return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def met(yes: bool) -> str:
+    return "met" if yes else "**not met**"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "performance.md")
+    given = parser.parse_args()
+    given.out.write_text(page(given.results))
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()
