@@ -53,3 +53,16 @@ def poisson() -> Callable[..., Tensor]:
         return counts
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def sharp() -> Callable[[MatrixSystem], MatrixSystem]:
+    """The system with a bin or two that see mostly one voxel, so that loops come to rest soon."""
+
+    def make(A: MatrixSystem) -> MatrixSystem:
+        bins = 0.1 * A.table.reshape(-1, 6)
+        return MatrixSystem(
+            (bins + torch.eye(6, dtype=bins.dtype).repeat(len(bins) // 6 + 1, 1)[: len(bins)]).reshape(A.table.shape)
+        )
+
+    return make

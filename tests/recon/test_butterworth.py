@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from photopeak.core.errors import BadArgument
 from photopeak.recon.butterworth import butterworth
 
 VOXEL_MM = 6.4
@@ -61,3 +62,19 @@ def test_a_batch_is_the_stack_of_its_items(generator):
     for row, items in zip(together, images, strict=True):
         for one, item in zip(row, items, strict=True):
             assert torch.allclose(one, butterworth(item, VOXEL_MM), atol=1e-12)
+
+
+def test_every_axis_has_its_own_voxel_size(generator):
+    image = torch.rand((9, 10, 11), generator=generator, dtype=torch.float64)
+    assert torch.equal(butterworth(image, (VOXEL_MM,) * 3), butterworth(image, VOXEL_MM))
+    point = torch.zeros(31, 31, 31, dtype=torch.float64)
+    point[15, 15, 15] = 1
+    wide = butterworth(point, (2.0, 4.0, 4.0))[15 - 8 : 15 + 9 : 2, 15, 15]
+    narrow = butterworth(point, (2.0, 4.0, 4.0))[15, 15 - 4 : 15 + 5, 15]
+    assert torch.allclose(wide, narrow, atol=0.02 * float(narrow.max()))
+
+
+@pytest.mark.parametrize("bad", [{"cutoff_per_cm": 0.0}, {"cutoff_per_cm": -0.4}, {"order": 0.0}])
+def test_a_filter_that_is_none(bad):
+    with pytest.raises(BadArgument, match="Butterworth"):
+        butterworth(torch.ones(5, 5, 5), VOXEL_MM, **bad)

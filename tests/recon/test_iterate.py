@@ -1,11 +1,16 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from photopeak.core.errors import BadArgument, BadValues
-from photopeak.recon.iterate import dealt, mlem, osem
-from photopeak.recon.updates import em_update
+from photopeak.recon.iterate import bsrem, dealt, mlem, osem
+from photopeak.recon.poisson import deviance, log_likelihood
+from photopeak.recon.priors import Green, RelativeDifference
+from photopeak.recon.stopping import Stop
+from photopeak.recon.updates import em_update, osl_update
 
 
 @given(st.data())
@@ -111,3 +116,121 @@ def test_counts_that_are_none(system, poisson, bad):
 def test_no_counts_at_all(system):
     with pytest.raises(BadValues, match="all zero"):
         mlem(system(0), torch.zeros(5, 1, 2), iterations=1)
+
+
+def test_a_voxel_that_one_subset_misses_is_told_by_the_others(system):
+    A, truth = system(2, views=8), torch.tensor([[[1.0, 2.0, 0.5], [3.0, 1.5, 0.8]]], dtype=torch.float64)
+    A.table[dealt(8, 2)[0], ..., 4] = 0
+    A.table[..., 5] = 0
+    made = osem(A, A(truth), iterations=3000, subsets=2).flatten()
+    assert float(made[5]) == 0
+    assert torch.allclose(made[:5], truth.flatten()[:5], rtol=0.02)
+
+
+def test_a_start_is_where_the_loop_goes_on(system, poisson):
+    A, counts = system(4), poisson(4, (5, 1, 2))
+    halfway = osem(A, counts, iterations=2, subsets=2)
+    assert torch.equal(
+        osem(A, counts, iterations=3, subsets=2, start=halfway), osem(A, counts, iterations=5, subsets=2)
+    )
+
+
+def test_smoothing_follows_every_pass(system, poisson):
+    A, counts = system(4), poisson(4, (5, 1, 2))
+    by_hand = torch.ones(1, 2, 3, dtype=torch.float64)
+    for _ in range(3):
+        by_hand = 0.5 * osem(A, counts, iterations=1, subsets=2, start=by_hand) + 0.1
+    assert torch.allclose(osem(A, counts, iterations=3, subsets=2, smooth=lambda x: 0.5 * x + 0.1), by_hand)
+
+
+def _posterior(A, image, counts, prior, beta, background):
+    return float(log_likelihood(A, image, counts, background=background) - beta * prior.value(image))
+
+
+@pytest.mark.parametrize("prior", [Green(2.0), RelativeDifference()])
+@pytest.mark.parametrize("subsets", [1, 3])
+def test_falling_steps_reach_the_maximum_of_the_posterior(system, sharp, poisson, prior, subsets):
+    A, beta, background = sharp(system(12, views=6)), 0.5, 2.0
+    counts = 30 * poisson(12, (6, 1, 2))
+    free = torch.zeros(1, 2, 3, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([free], max_iter=300, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+    def cost():
+        search.zero_grad()
+        image = free.square()
+        expected = A(image) + background
+        value = (expected - torch.xlogy(counts, expected)).sum() + beta * prior.value(image)
+        value.backward()
+        return value
+
+    with torch.no_grad():
+        free += mlem(A, counts, iterations=3, background=background).sqrt()
+    search.step(cost)
+    best = _posterior(A, free.detach().square(), counts, prior, beta, background)
+    made = bsrem(A, counts, iterations=400, subsets=subsets, prior=prior, beta=beta, background=background)
+    gap = best - _posterior(A, made, counts, prior, beta, background)
+    start = best - _posterior(A, torch.ones_like(made), counts, prior, beta, background)
+    assert abs(gap) < 1e-5 * start
+
+
+def test_where_one_step_late_swings_falling_steps_do_not(system, poisson):
+    A, counts, prior, beta = system(13), 100 * poisson(13, (5, 1, 2)), Green(0.01), 2.0
+    late = [mlem(A, counts, iterations=n, prior=prior, beta=beta) for n in (200, 201)]
+    calm = [bsrem(A, counts, iterations=n, subsets=1, prior=prior, beta=beta, relaxation=0.5) for n in (200, 201)]
+    swing, drift = (float((a - b).norm() / a.norm()) for a, b in (late, calm))
+    assert swing > 10 * drift
+
+
+def test_a_prior_is_shared_out_among_subsets(system, poisson):
+    A, counts, prior = system(2, views=6), poisson(2, (6, 1, 2)), Green(1.0)
+    image = torch.ones(1, 2, 3, dtype=torch.float64)
+    for part in dealt(6, 3) * 2:
+        image = osl_update(A.views(part), counts[part], prior, 0.6 / 3)(image)
+    assert torch.equal(osem(A, counts, iterations=2, subsets=3, prior=prior, beta=0.6), image)
+
+
+def test_stopping_by_gain_keeps_what_was_gained(system, poisson):
+    A, counts, passes = system(14), 50 * poisson(14, (5, 1, 2)), []
+    stop = Stop.at_gain(A, counts, 0.01)
+    made = mlem(A, counts, iterations=500, stop=stop, watch=lambda _, image: passes.append(image))
+    fits = [float(deviance(A, image, counts)) for image in passes]
+    assert 2 < len(fits) < 500
+    assert all(b <= 0.99 * a for a, b in pairwise(fits[:-1]))
+    assert fits[-1] > 0.99 * fits[-2]
+    assert torch.equal(made, passes[-1])
+
+
+def test_held_out_counts_stop_before_noise_is_fitted(system, generator):
+    A = system(15, views=40)
+    truth = torch.tensor([3.0, 2.0, 0.5, 3.0, 1.5, 0.8], dtype=torch.float64).reshape(1, 2, 3)
+    counts = torch.poisson(A(truth) + 0.5, generator=generator)
+    kept = torch.binomial(counts, torch.full_like(counts, 0.7), generator=generator)
+    stop, fits = Stop.held_out(A, counts - kept, 0.3, background=0.5), []
+    made = mlem(
+        A, kept, iterations=3000, background=0.35, stop=stop, watch=lambda _, image: fits.append(stop.deviance(image))
+    )
+    assert len(fits) < 3000
+    assert stop.deviance(made) == min(fits)
+    assert float(stop.deviance(0.7 * truth)) < 1.5 * 80
+
+
+@pytest.mark.parametrize(("name", "value"), [("least_gain", -0.1), ("least_gain", 1.0), ("share", 0.0), ("share", 1.0)])
+def test_stops_that_make_no_sense(system, name, value):
+    A, counts = system(0), torch.ones(5, 1, 2, dtype=torch.float64)
+    with pytest.raises(BadArgument, match=name):
+        Stop.at_gain(A, counts, value) if name == "least_gain" else Stop.held_out(A, counts, value)
+
+
+def test_steps_that_grow_are_refused(system, poisson):
+    with pytest.raises(BadArgument, match="relaxation"):
+        bsrem(system(0), poisson(0, (5, 1, 2)), iterations=1, subsets=1, prior=Green(1.0), beta=1, relaxation=-1)
+
+
+@pytest.mark.parametrize("loop", [osem, bsrem])
+@pytest.mark.parametrize("prior", [Green(0.5), RelativeDifference()])
+def test_a_batch_with_a_prior_is_the_stack_of_its_items(system, poisson, loop, prior):
+    A, counts = system(5), 1 + poisson(5, (2, 5, 1, 2))
+    start = torch.full((2, 1, 2, 3), 1.5, dtype=torch.float64)
+    together = loop(A, counts, iterations=3, subsets=2, prior=prior, beta=0.2, start=start)
+    for item, one, first in zip(together, counts, start, strict=True):
+        assert torch.allclose(item, loop(A, one, iterations=3, subsets=2, prior=prior, beta=0.2, start=first))

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from photopeak.recon.poisson import log_likelihood
+from photopeak.recon.poisson import deviance, log_likelihood
 
 
 def test_it_is_the_logarithm_of_poisson_probability_but_for_a_constant(system, poisson):
@@ -37,3 +37,10 @@ def test_exact_counts_are_most_likely_at_the_truth(system, generator):
     for _ in range(10):
         other = truth + 0.3 * torch.randn(truth.shape, generator=generator, dtype=torch.float64)
         assert log_likelihood(A, other, A(truth)) < best
+
+
+def test_deviance_is_zero_for_a_perfect_fit_and_a_sum_of_known_terms(system, poisson):
+    A, truth, counts = system(5), torch.ones(1, 2, 3, dtype=torch.float64), poisson(5, (5, 1, 2))
+    assert float(deviance(A, truth, A(truth) + 0.5, background=0.5)) == pytest.approx(0, abs=1e-10)
+    terms = [y * math.log(y / m) - y + m if y else m for y, m in zip(counts.flatten(), A(truth).flatten(), strict=True)]
+    assert float(deviance(A, truth, counts)) == pytest.approx(2 * float(sum(terms)))

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from photopeak.cli import correct, demo, evaluate, simulate, train
+from photopeak.cli import correct, demo, evaluate, reconstruct, simulate, train
 
 NOTICE = "Research software. Not a medical device. Not for diagnosis or treatment."
 
@@ -19,6 +19,7 @@ app.command("demo")(demo.command)
 app.command("simulate")(simulate.command)
 app.command("train")(train.command)
 app.command("correct")(correct.command)
+app.command("reconstruct")(reconstruct.command)
 app.command("evaluate")(evaluate.command)
 
 

@@ -33,8 +33,10 @@ def load(path: Path | str, *, as_: str | None = None, quantity: Quantity = COUNT
 
     Parameters
     ----------
-    path : an NM DICOM file; a NIfTI file; or a folder with a saved study, one NM file, one CT series or one NIfTI file.
-    as_ : the volume's name where the data do not say (an NM series without a word on attenuation correction, NIfTI).
+    path : an NM DICOM file (an image or raw projections); a NIfTI file; or a folder with a saved study, one NM file,
+        one CT series or one NIfTI file.
+    as_ : the volume's name where the data do not say (an NM series without a word on attenuation correction, NIfTI);
+        raw projections are no volume, and are refused under any name.
     quantity : what the numbers of a NIfTI file mean.
     """
     path = Path(path)
@@ -44,9 +46,7 @@ def load(path: Path | str, *, as_: str | None = None, quantity: Quantity = COUNT
         return _load_folder(path, as_, quantity)
     if path.name.endswith((".nii", ".nii.gz")):
         return _load_nifti(path, as_ or "image", quantity)
-    from photopeak.io.dicom_nm import read_nm
-
-    return read_nm(path, as_=as_)
+    return _load_nm(path, as_)
 
 
 def save(study: Study, folder: Path | str, *, format: Literal["study", "nifti"] = "study") -> Path:
@@ -75,6 +75,16 @@ def _load_nifti(path: Path, name: str, quantity: Quantity) -> Study:
     return Study(f"nifti-{digest[:8]}").add({name: volume}, step)
 
 
+def _load_nm(path: Path, as_: str | None) -> Study:
+    from photopeak.io.dicom_file import is_dicom
+    from photopeak.io.dicom_nm import is_projections, read_nm
+    from photopeak.io.dicom_nm_tomo import read_nm_tomo
+
+    if as_ is None and is_dicom(path) and is_projections(path):
+        return read_nm_tomo(path)
+    return read_nm(path, as_=as_)
+
+
 def _load_folder(folder: Path, as_: str | None, quantity: Quantity) -> Study:
     if (folder / STUDY_FILE).is_file():
         return load_study(folder)
@@ -86,7 +96,6 @@ def _load_folder(folder: Path, as_: str | None, quantity: Quantity) -> Study:
         )
     from photopeak.io.dicom_ct import read_ct
     from photopeak.io.dicom_file import is_dicom, peek
-    from photopeak.io.dicom_nm import read_nm
 
     files = [p for p in sorted(folder.iterdir()) if p.is_file()]
     nifti = [p for p in files if p.name.endswith((".nii", ".nii.gz"))]
@@ -98,7 +107,7 @@ def _load_folder(folder: Path, as_: str | None, quantity: Quantity) -> Study:
     if not nifti and modalities == ["CT"]:
         return read_ct(folder)
     if not nifti and modalities == ["NM"] and len(dicom) == 1:
-        return read_nm(next(iter(dicom)), as_=as_)
+        return _load_nm(next(iter(dicom)), as_)
     found = [f"a {modality} series of {count} files" for (modality, _), count in series.items()]
     found += [f"{len(nifti)} NIfTI files"] * bool(nifti)
     raise UnreadableFile(

@@ -6,11 +6,12 @@ Positions are those of the patient whatever way he lay, so feet-first and prone 
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from photopeak.core import BQML, COUNTS, Grid, Quantity, Step, Study, Volume
 from photopeak.core.errors import BadArgument, MissingGeometry, UnreadableFile, WrongModality
@@ -29,6 +30,7 @@ from photopeak.io.dicom_file import (
 )
 from photopeak.io.reading import reading
 
+PROJECTIONS = ("TOMO", "GATED TOMO")
 AC_WORDS = {"AC", "IRAC", "IRACSC"}
 NAC_WORDS = {"NC", "NAC", "IRNC", "IRNCSC"}
 _NEGATIONS = {"NO", "NON", "NOT", "WITHOUT"}
@@ -61,7 +63,7 @@ def read_nm(path: Path | str, *, as_: str | None = None) -> Study:
         values, quantity = _in_units(stored_pixels(dataset, path)[order].astype(np.float64), dataset)
         stored = stored_grid(dataset)
         name, named_by = _volume_name(dataset, path, as_)
-        facts = {**_facts(dataset), "named_by": named_by}
+        facts = {**nm_facts(dataset), "named_by": named_by}
         identity = facts["dicom"]["sop_sha256"]
     grid = canonical_grid(stored)
     volume = Volume.from_numpy(rearrange(values, stored, grid), grid, quantity).require_image(name=path.name)
@@ -71,15 +73,28 @@ def read_nm(path: Path | str, *, as_: str | None = None) -> Study:
 
 def open_recon_tomo(path: Path) -> Dataset:
     """The NM object in `path`, if its Image Type is RECON TOMO of emission data."""
+    remedy = "Choose the reconstructed, ungated series; reconstruct projections first (photopeak reconstruct)."
+    return open_nm(path, ("RECON TOMO",), remedy=remedy)
+
+
+def is_projections(path: Path) -> bool:
+    """True for an NM file that calls itself TOMO or GATED TOMO."""
+    with reading(path, DICOM):
+        dataset = dcmread(path, stop_before_pixels=True, specific_tags=["ImageType"])
+        return len(dataset.get("ImageType") or []) > 2 and dataset.ImageType[2] in PROJECTIONS
+
+
+def open_nm(path: Path, kinds: Sequence[str], *, remedy: str) -> Dataset:
+    """The NM object in `path`, if the third value of its Image Type is one of `kinds`, of emission data."""
     dataset = open_dicom(path, "NM")
     given = dataset.get("ImageType") or []
     kind = [given] if isinstance(given, str) else list(given)
     found = "\\".join(kind) or "absent"
-    if len(kind) < 3 or kind[2] != "RECON TOMO" or "TRANSMISSION" in kind:
+    if len(kind) < 3 or kind[2] not in kinds or "TRANSMISSION" in kind:
         raise WrongModality(
             f"{path} has {tag_name('ImageType')} {found}",
-            needed="RECON TOMO as the third value, of emission data",
-            remedy="Choose the reconstructed, ungated series; reconstruct projections first.",
+            needed=f"{' or '.join(kinds)} as the third value, of emission data",
+            remedy=remedy,
         )
     return dataset
 
@@ -166,7 +181,7 @@ def _volume_name(dataset: Dataset, path: Path, as_: str | None) -> tuple[str, st
     return name, by
 
 
-def _facts(dataset: Dataset) -> dict[str, Any]:
+def nm_facts(dataset: Dataset) -> dict[str, Any]:
     """What is known of acquisition and patient, free of identifiers; unknown entries are absent."""
     detector = next(iter(dataset.get("DetectorInformationSequence") or []), Dataset())
     window = next(iter(dataset.get("EnergyWindowInformationSequence") or []), Dataset())

@@ -5,7 +5,8 @@ the scale stands in the Real World Value Mapping Sequence of the General Image m
 same content gives the same file and the same UIDs.
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian, NuclearMedicineImageStorage, generate_uid
 
-from photopeak.core import BQML, COUNTS, Grid, Volume
+from photopeak import __version__
+from photopeak.core import BQML, COUNTS, EnergyWindow, Grid, Volume
 from photopeak.core.errors import BadArgument, BadValues, WrongQuantity
 from photopeak.io.atomic import beside
 
-_MAX_STORED = 65535
+MAX_STORED = 65535
 _UNITS = {COUNTS: ("{counts}", "Counts"), BQML: ("Bq/ml", "Becquerels/milliliter")}
 _ENTRY = {"HF": codes.CID21.Headfirst, "FF": codes.CID21.FeetFirst}
 _LYING = {"S": codes.CID20.Supine, "P": codes.CID20.Prone}
@@ -33,7 +36,7 @@ ISOTOPES = {
 }
 # Type 2: must be there even when nothing is known.
 _EXPECTED = (
-    "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "Manufacturer", "SliceThickness",
+    "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "Manufacturer",
     "SpatialResolution", "EnergyWindowInformationSequence", "RadiopharmaceuticalInformationSequence",
     "DetectorInformationSequence", "RotationInformationSequence", "PatientOrientationCodeSequence",
     "PatientGantryRelationshipCodeSequence", "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
@@ -45,6 +48,58 @@ def coded(code: Code) -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
     return item
+
+
+def simulated_object(
+    *, patient: str, series_description: str, kind: str, facts: Mapping[str, Any], windows: Sequence[EnergyWindow]
+) -> Dataset:
+    """Everything about a simulated patient's NM object but its pixels and geometry; its names say nobody was scanned.
+
+    Parameters
+    ----------
+    patient : a short identifier; the patient is called "SIMULATED^<patient>".
+    kind : third value of Image Type.
+    facts : as `read_nm` gives them; sex, height_m, weight_kg, camera_model, isotope and patient_position are written.
+    """
+    nuclide = facts.get("isotope", "Tc-99m")
+    if nuclide not in ISOTOPES:
+        raise BadArgument(f"isotope {nuclide!r}", needed=" or ".join(ISOTOPES), remedy="Use one of these names.")
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID, dataset.Modality = NuclearMedicineImageStorage, "NM"
+    dataset.PatientName, dataset.PatientID = f"SIMULATED^{patient}", f"SIMULATED-{patient}"
+    dataset.PatientSex = facts.get("sex", "")
+    for keyword, fact in (("PatientSize", "height_m"), ("PatientWeight", "weight_kg")):
+        if fact in facts:
+            setattr(dataset, keyword, f"{facts[fact]:.6g}")
+    dataset.StudyID = dataset.AccessionNumber = "SIMULATED"
+    dataset.StudyDate, dataset.StudyTime = "20000101", "000000"
+    dataset.PositionReferenceIndicator = ""
+    dataset.SeriesNumber, dataset.SeriesDescription = 1, series_description
+    dataset.Manufacturer, dataset.SoftwareVersions = "photopeak", __version__
+    dataset.ManufacturerModelName = facts.get("camera_model", "SIMULATED")
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", kind, "EMISSION"]
+    dataset.BodyPartExamined = "HEART"
+    set_position(dataset, facts.get("patient_position", "HFS"))
+    tracer = Dataset()
+    tracer.RadionuclideCodeSequence = [coded(ISOTOPES[nuclide])]
+    dataset.RadiopharmaceuticalInformationSequence = [tracer]
+    dataset.NumberOfEnergyWindows, dataset.EnergyWindowInformationSequence = len(windows), list(map(_window, windows))
+    return dataset
+
+
+def _window(window: EnergyWindow) -> Dataset:
+    limits, energy = Dataset(), Dataset()
+    limits.EnergyWindowLowerLimit, limits.EnergyWindowUpperLimit = decimal(window.lower_kev), decimal(window.upper_kev)
+    energy.EnergyWindowRangeSequence = [limits]
+    return energy
+
+
+def set_study(dataset: Dataset, patient: str, content: bytes) -> None:
+    """Study and frame of reference of a simulated patient, decided by the content alone."""
+    mark = hashlib.sha256(content).hexdigest()
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=["study", patient, mark])
+    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame", patient, mark])
 
 
 def set_position(dataset: Dataset, position: str) -> None:
@@ -69,18 +124,18 @@ def set_geometry(dataset: Dataset, grid: Grid, facts: Mapping[str, Any]) -> None
             remedy="Resample it onto a regular grid.",
         )
     dz, dy, dx = grid.spacing_mm
-    dataset.PixelSpacing = [_decimal(dy), _decimal(dx)]
-    dataset.SliceThickness, dataset.SpacingBetweenSlices = _decimal(dz), _decimal(float(np.copysign(dz, towards)))
+    dataset.PixelSpacing = [decimal(dy), decimal(dx)]
+    dataset.SliceThickness, dataset.SpacingBetweenSlices = decimal(dz), decimal(float(np.copysign(dz, towards)))
     detector = Dataset()
     detector.CollimatorGridName, detector.CollimatorType = facts.get("collimator", "LEHR"), "PARA"
-    detector.ImageOrientationPatient = [_decimal(v) for v in (*columns, *rows)]
-    detector.ImagePositionPatient = [_decimal(v) for v in matrix[:3, 3]]
+    detector.ImageOrientationPatient = [decimal(v) for v in (*columns, *rows)]
+    detector.ImagePositionPatient = [decimal(v) for v in matrix[:3, 3]]
     dataset.NumberOfDetectors, dataset.DetectorInformationSequence = 1, [detector]
     dataset.NumberOfRotations, dataset.RotationInformationSequence = 1, []
     dataset.NumberOfSlices, dataset.SliceVector = grid.shape[0], list(range(1, grid.shape[0] + 1))
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
     """The most exact text of at most 16 characters, the length of a DS."""
     return next(text for digits in range(12, 3, -1) if len(text := f"{float(value):.{digits}g}") <= 16)
 
@@ -102,26 +157,32 @@ def finite_counts(volume: Volume) -> np.ndarray:
 def set_pixels(dataset: Dataset, frames: np.ndarray, volume: Volume) -> float:
     """Stored 16-bit values [frame, row, column] with their mapping to the volume's unit; returns the slope."""
     peak = float(frames.max())
-    whole = peak <= _MAX_STORED and bool((frames == np.rint(frames)).all())
-    slope = 1.0 if whole else peak / _MAX_STORED
-    stored = np.rint(frames / slope).astype("<u2")
+    whole = peak <= MAX_STORED and bool((frames == np.rint(frames)).all())
+    slope = 1.0 if whole else peak / MAX_STORED
+    set_frames(dataset, np.rint(frames / slope), ("SliceVector",))
+    dataset.setdefault("SliceThickness", None)
+    code, meaning = _UNITS[volume.quantity]
+    mapping = Dataset()
+    mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped = 0, MAX_STORED
+    mapping.RealWorldValueIntercept, mapping.RealWorldValueSlope = 0.0, slope
+    mapping.LUTExplanation, mapping.LUTLabel = f"Stored value to {meaning}", "SCALE"
+    mapping.MeasurementUnitsCodeSequence = [coded(Code(code, "UCUM", meaning))]
+    dataset.RealWorldValueMappingSequence = [mapping]
+    return slope
+
+
+def set_frames(dataset: Dataset, frames: np.ndarray, vectors: Sequence[str]) -> None:
+    """Whole numbers [frame, row, column] up to 65535 as 16-bit pixels, and the vectors that place the frames."""
+    stored = frames.astype("<u2")
     top = int(stored.max())
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = stored.shape
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
     dataset.SmallestImagePixelValue, dataset.LargestImagePixelValue = int(stored.min()), top
-    dataset.FrameIncrementPointer = 0x00540080
-    dataset.WindowCenter, dataset.WindowWidth = _decimal(top / 2), top
+    dataset.FrameIncrementPointer = [Tag(vector) for vector in vectors]
+    dataset.WindowCenter, dataset.WindowWidth = decimal(top / 2), max(top, 1)
     dataset.BurnedInAnnotation = "NO"
-    code, meaning = _UNITS[volume.quantity]
-    mapping = Dataset()
-    mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped = 0, _MAX_STORED
-    mapping.RealWorldValueIntercept, mapping.RealWorldValueSlope = 0.0, slope
-    mapping.LUTExplanation, mapping.LUTLabel = f"Stored value to {meaning}", "SCALE"
-    mapping.MeasurementUnitsCodeSequence = [coded(Code(code, "UCUM", meaning))]
-    dataset.RealWorldValueMappingSequence = [mapping]
     dataset.PixelData = stored.tobytes()
-    return slope
 
 
 def store(dataset: Dataset, out: Path, made_from: Iterable[object]) -> Path:

@@ -1,7 +1,6 @@
-"""Reconstructed NM objects written whole: one derived from a patient's series, or one of a simulated patient."""
+"""Reconstructed NM objects written whole: one derived from a patient's series or projections, or a simulated one."""
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,32 @@ from photopeak.core.errors import BadArgument
 from photopeak.core.projections import TC99M_WINDOW
 from photopeak.io.axes import canonical_grid, rearrange
 from photopeak.io.dicom_file import DICOM, positive
-from photopeak.io.dicom_nm import isotope, open_recon_tomo, patient_position, placed_item, slice_order, stored_grid
-from photopeak.io.dicom_nm_modules import ISOTOPES, coded, finite_counts, set_geometry, set_pixels, set_position, store
+from photopeak.io.dicom_nm import (
+    PROJECTIONS,
+    isotope,
+    nm_facts,
+    open_nm,
+    open_recon_tomo,
+    patient_position,
+    placed_item,
+    slice_order,
+    stored_grid,
+)
+from photopeak.io.dicom_nm_modules import (
+    ISOTOPES,
+    coded,
+    finite_counts,
+    set_geometry,
+    set_pixels,
+    set_position,
+    set_study,
+    simulated_object,
+    store,
+)
 from photopeak.io.reading import reading
 
 RESEARCH = "AI-AC RESEARCH"
+RECONSTRUCTION = "RESEARCH"
 # What a derived image shares with its source; the patient's groups 0010 and 0012 come along whole.
 _SHARED = (
     "Modality", "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID",
@@ -57,14 +77,8 @@ def write_nm_derived(
     contributing : what made it (method, weights_sha256, seed ...), for the Contributing Equipment Sequence.
     series_number : of the new series; another one for each series derived from one source.
     """
-    if not series_description.startswith(RESEARCH) or len(series_description) > 64:
-        raise BadArgument(
-            f"series description {series_description!r}",
-            needed=f'at most 64 characters that begin with "{RESEARCH}"',
-            remedy="Say in the series' name that it is research.",
-        )
-    if Path(out).resolve() == Path(source).resolve():
-        raise BadArgument(f"out {out}, the source itself", needed="another file", remedy="Leave the source as it is.")
+    _require_research(series_description, RESEARCH)
+    _require_other(out, source)
     with reading(Path(source), DICOM):
         original = open_recon_tomo(Path(source))
         stored = stored_grid(original)
@@ -72,18 +86,88 @@ def write_nm_derived(
         array = rearrange(finite_counts(volume), volume.grid, stored)
         frames = array[np.argsort(slice_order(original, Path(source)))]
         dataset = _inherited(original)
-        dataset.SeriesNumber = series_number
-        dataset.SourceImageSequence = [_source_image(original)]
+        _place_like(dataset, original)
+    dataset.SeriesNumber, dataset.SeriesDescription = series_number, series_description
+    return _store_derived(dataset, original, frames, volume, out, derivation=derivation, contributing=contributing)
+
+
+def write_nm_reconstructed(
+    volume: Volume,
+    source: Path,
+    out: Path,
+    *,
+    series_description: str,
+    derivation: str,
+    contributing: Mapping[str, str],
+    corrected: Sequence[str] = (),
+    series_number: int = 9001,
+) -> Path:
+    """A reconstruction of the projections in `source` as a new NM series in the same study.
+
+    Its frame of reference is its own: positions are from the axis of rotation and the middle of the detector.
+
+    Parameters
+    ----------
+    volume : counts on the reconstruction's grid.
+    source : the untouched TOMO or GATED TOMO file.
+    series_description : begins with "RESEARCH".
+    corrected : values that the reconstruction adds to Corrected Image (0028,0051): "ATTN", "SCAT".
+    out, derivation, contributing, series_number : as for `write_nm_derived`.
+    """
+    _require_research(series_description, RECONSTRUCTION)
+    _require_other(out, source)
+    with reading(Path(source), DICOM):
+        original = open_nm(Path(source), PROJECTIONS, remedy="Use write_nm_derived for what is made from an image.")
+        dataset = _inherited(original)
+        set_geometry(dataset, volume.grid, nm_facts(original))
+        for keyword in ("CollimatorGridName", "CollimatorType"):
+            heads = original.get("DetectorInformationSequence") or [Dataset()]
+            setattr(dataset.DetectorInformationSequence[0], keyword, heads[0].get(keyword))
+    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=["reconstruction", str(original.SOPInstanceUID)])
+    dataset.PositionReferenceIndicator = ""
+    if claims := [*np.atleast_1d(dataset.get("CorrectedImage") or []), *corrected]:
+        dataset.CorrectedImage = [str(c) for c in claims]
+    dataset.SeriesNumber, dataset.SeriesDescription = series_number, series_description
+    frames = finite_counts(volume)
+    return _store_derived(dataset, original, frames, volume, out, derivation=derivation, contributing=contributing)
+
+
+def _require_research(series_description: str, prefix: str) -> None:
+    if not series_description.startswith(prefix) or len(series_description) > 64:
+        raise BadArgument(
+            f"series description {series_description!r}",
+            needed=f'at most 64 characters that begin with "{prefix}"',
+            remedy="Say in the series' name that it is research.",
+        )
+
+
+def _require_other(out: Path, source: Path) -> None:
+    if Path(out).resolve() == Path(source).resolve():
+        raise BadArgument(f"out {out}, the source itself", needed="another file", remedy="Leave the source as it is.")
+
+
+def _store_derived(
+    dataset: Dataset,
+    original: Dataset,
+    frames: np.ndarray,
+    volume: Volume,
+    out: Path,
+    *,
+    derivation: str,
+    contributing: Mapping[str, str],
+) -> Path:
+    """Put pixels, source and derivation into a derived object, and the object into its file."""
+    dataset.SourceImageSequence = [_source_image(original)]
     # PS3.3 C.8.4.9.1.1 leaves PRIMARY as the only second value for NM: SECONDARY makes the object invalid.
     dataset.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"]
-    dataset.SeriesDescription = series_description
     slope = set_pixels(dataset, frames, volume)
     scale = f"Stored value x {slope:.9g} = {volume.quantity.unit}"
     dataset.DerivationDescription = _short_text(
         f"{derivation.rstrip('. ')}. {scale}. Research use only, not for diagnosis.", "derivation"
     )
     dataset.ContributingEquipmentSequence = [_contribution(contributing)]
-    made_from = [original.SOPInstanceUID, series_description, dataset.DerivationDescription, _listed(contributing)]
+    description = dataset.SeriesDescription
+    made_from = [original.SOPInstanceUID, description, dataset.DerivationDescription, _listed(contributing)]
     return store(dataset, Path(out), made_from)
 
 
@@ -106,42 +190,17 @@ def write_nm(
         patient_position are written.
     """
     facts = facts or {}
-    nuclide = facts.get("isotope", "Tc-99m")
-    if nuclide not in ISOTOPES:
-        raise BadArgument(f"isotope {nuclide!r}", needed=" or ".join(ISOTOPES), remedy="Use one of these names.")
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID, dataset.Modality = NuclearMedicineImageStorage, "NM"
-    dataset.PatientName, dataset.PatientID = f"SIMULATED^{patient}", f"SIMULATED-{patient}"
-    dataset.PatientSex = facts.get("sex", "")
-    for keyword, fact in (("PatientSize", "height_m"), ("PatientWeight", "weight_kg")):
-        if fact in facts:
-            setattr(dataset, keyword, f"{facts[fact]:.6g}")
-    dataset.StudyID = dataset.AccessionNumber = "SIMULATED"
-    dataset.StudyDate, dataset.StudyTime = "20000101", "000000"
-    content = hashlib.sha256(volume.numpy().tobytes()).hexdigest()
-    dataset.StudyInstanceUID = generate_uid(entropy_srcs=["study", patient, content])
-    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=["frame", patient, content])
-    dataset.PositionReferenceIndicator = ""
-    dataset.SeriesNumber, dataset.SeriesDescription = 1, series_description
-    dataset.Manufacturer, dataset.SoftwareVersions = "photopeak", __version__
-    dataset.ManufacturerModelName = facts.get("camera_model", "SIMULATED")
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
-    dataset.BodyPartExamined = "HEART"
-    set_position(dataset, facts.get("patient_position", "HFS"))
+    dataset = simulated_object(
+        patient=patient, series_description=series_description, kind="RECON TOMO", facts=facts, windows=(window,)
+    )
+    set_study(dataset, patient, volume.numpy().tobytes())
     set_geometry(dataset, volume.grid, facts)
-    limits, energy, tracer = Dataset(), Dataset(), Dataset()
-    limits.EnergyWindowLowerLimit, limits.EnergyWindowUpperLimit = f"{window.lower_kev:.6g}", f"{window.upper_kev:.6g}"
-    energy.EnergyWindowRangeSequence = [limits]
-    tracer.RadionuclideCodeSequence = [coded(ISOTOPES[nuclide])]
-    dataset.NumberOfEnergyWindows, dataset.EnergyWindowInformationSequence = 1, [energy]
-    dataset.RadiopharmaceuticalInformationSequence = [tracer]
     set_pixels(dataset, finite_counts(volume), volume)
     return store(dataset, Path(out), [patient, series_description, volume.grid.affine, facts])
 
 
 def _inherited(original: Dataset) -> Dataset:
-    """The modules that a derived image shares with its source, with the source's own omissions mended."""
+    """What a derived image shares with its source wherever its slices lie, with the source's own omissions mended."""
     dataset = Dataset()
     for element in original:
         if element.tag.group in (0x0010, 0x0012) or element.keyword in _SHARED:
@@ -158,22 +217,26 @@ def _inherited(original: Dataset) -> Dataset:
         dataset.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence = [coded(ISOTOPES[name])]
     for tracer in dataset.get("RadiopharmaceuticalInformationSequence") or []:
         tracer.setdefault("RadionuclideCodeSequence", [])
+    dataset.NumberOfEnergyWindows = max(len(dataset.get("EnergyWindowInformationSequence") or []), 1)
+    if "BodyPartExamined" not in dataset:
+        dataset.Laterality = None
+    return dataset
+
+
+def _place_like(dataset: Dataset, original: Dataset) -> None:
+    """Detectors, rotations and frame of reference of the source, mended."""
     place, detectors = placed_item(original), dataset.setdefault("DetectorInformationSequence", [Dataset()])
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
         setattr(detectors.value[0], keyword, place[keyword].value)
     for detector in detectors.value:
         detector.setdefault("CollimatorType", None)
     dataset.NumberOfDetectors = len(detectors.value)
-    dataset.NumberOfEnergyWindows = max(len(dataset.get("EnergyWindowInformationSequence") or []), 1)
-    if "BodyPartExamined" not in dataset:
-        dataset.Laterality = None
     if "FrameOfReferenceUID" in dataset and "PositionReferenceIndicator" not in dataset:
         dataset.PositionReferenceIndicator = ""
     rotations = [_mended(rotation, original) for rotation in dataset.get("RotationInformationSequence") or []]
     whole = [r for r in rotations if r is not None]
     dataset.RotationInformationSequence = whole if len(whole) == len(rotations) else []
     dataset.NumberOfRotations = max(len(rotations), 1)
-    return dataset
 
 
 def _source_image(original: Dataset) -> Dataset:

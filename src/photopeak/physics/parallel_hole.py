@@ -149,7 +149,8 @@ class ParallelHole(Camera):
         mu = checked_mu(mu, grid)
         if mu is not None:
             self._require_outside(mu)
-        return ParallelHoleSystem(self, grid, mu, engine, kernel, memory_mb)
+        columns = None if mu is None else mu.data.permute(1, 2, 0).contiguous()
+        return ParallelHoleSystem(self, grid, columns, engine, kernel, memory_mb)
 
     def response(self, size: int, kernel: Kernel = "integrated") -> Response | None:
         """The Gaussian of each plane of a grid with `size` rows and columns; None for ideal resolution."""
@@ -196,10 +197,13 @@ class ParallelHole(Camera):
 
 
 class ParallelHoleSystem(SystemOperator):
-    """[z, y, x] -> [view, row, column] of one camera on one grid; engines are made on first use."""
+    """[z, y, x] -> [view, row, column] of one camera on one grid; engines are made on first use.
+
+    `mu` is [y, x, z], 1/cm, so that each column along z is contiguous; some views share it with the whole.
+    """
 
     def __init__(
-        self, camera: ParallelHole, grid: Grid, mu: Volume | None, engine: Engine, kernel: Kernel, memory_mb: float
+        self, camera: ParallelHole, grid: Grid, mu: Tensor | None, engine: Engine, kernel: Kernel, memory_mb: float
     ) -> None:
         self.camera, self.grid = camera, grid
         self._mu, self._engine, self._kernel, self._memory_mb = mu, engine, kernel, memory_mb
@@ -244,17 +248,13 @@ class ParallelHoleSystem(SystemOperator):
         nz, n, _ = self.grid.shape
         response = self.camera.response(n, self._kernel)
         angles, pixel_mm = self.camera.angles_deg, self.camera.pixel_mm
-        return GemmEngine(angles, response, self._mu_in_columns(), (n, nz), pixel_mm, self._memory_mb)
+        return GemmEngine(angles, response, self._mu, (n, nz), pixel_mm, self._memory_mb)
 
     def _compiled(self) -> Any:
         from photopeak.physics.parallel_hole_compiled import CompiledEngine
 
         n, angles, pixel_mm = self.grid.shape[1], self.camera.angles_deg, self.camera.pixel_mm
-        return CompiledEngine(angles, self.camera.response(n, self._kernel), self._mu_in_columns(), n, pixel_mm)
-
-    def _mu_in_columns(self) -> Tensor | None:
-        """mu [y, x, z], so that each column along z is contiguous."""
-        return None if self._mu is None else self._mu.data.permute(1, 2, 0).contiguous()
+        return CompiledEngine(angles, self.camera.response(n, self._kernel), self._mu, n, pixel_mm)
 
 
 def _require_fitting(camera: ParallelHole, grid: Grid) -> None:

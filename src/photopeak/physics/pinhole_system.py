@@ -76,8 +76,8 @@ class PinholeSystem(SystemOperator):
 
     def views(self, indices: Sequence[int]) -> "PinholeSystem":
         camera = self.camera.views(indices)
-        sights, rays, factors = (tuple(part[i] for i in indices) for part in (self.sights, self.rays, self.factors))
-        return PinholeSystem(camera, self.grid, sights, rays, factors)
+        sights, rays = tuple(self.sights[i] for i in indices), tuple(self.rays[i] for i in indices)
+        return PinholeSystem(camera, self.grid, sights, rays, tuple(self.factors[i] for i in indices))
 
     def _forward(self, x: Tensor) -> Tensor:
         image = _array(x)
