@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from photopeak.io.atomic import beside
+from photopeak.core.errors import BadArgument
+from photopeak.io.atomic import beside, free
 
 
 def test_file_appears_only_when_whole(tmp_path: Path) -> None:
@@ -44,3 +45,14 @@ def test_folder_is_replaced(tmp_path: Path) -> None:
         (partial / "new").touch()
     assert [p.name for p in target.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_place_is_free_when_new_empty_or_ours(tmp_path):
+    assert free(tmp_path / "new", {"log.txt"}) == (tmp_path / "new").resolve()
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "dicom" / "ac.dcm").touch()
+    assert free(tmp_path, {"dicom", "dicom/ac.dcm"}) == tmp_path.resolve()
+    with pytest.raises(BadArgument, match=r"which holds dicom/ac\.dcm"):
+        free(tmp_path, {"dicom"})
+    with pytest.raises(BadArgument, match="a file"):
+        free(tmp_path / "dicom" / "ac.dcm", set())

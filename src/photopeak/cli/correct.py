@@ -53,10 +53,10 @@ def correct(study: "Study", method: Any, out: Path, *, dicom: Path | None = None
     truth : name of a volume to compare with in the report; the method does not see it.
     """
     from photopeak.cardiac.find import find_heart
-    from photopeak.io.atomic import beside
+    from photopeak.io.atomic import beside, free
     from photopeak.io.nifti import write_nifti
 
-    out = _free(out)
+    out = free(out, OURS)
     heart = find_heart(study["nac"])
     study = study.with_facts(heart=heart.to_dict())
     made = method(study.only("nac"))
@@ -112,21 +112,6 @@ def _ready(name: str, weights: Path | None, *, steps: int, samples: int, seed: i
             remedy="Train with photopeak train.",
         )
     return made
-
-
-def _free(out: Path) -> Path:
-    """`out`, absolute, if writing there loses nothing but an earlier answer of ours."""
-    from photopeak.core.errors import BadArgument
-
-    out = out.resolve()
-    entries = {str(p.relative_to(out)) for p in out.rglob("*")} if out.is_dir() else set()
-    if out.is_file() or entries - OURS:
-        raise BadArgument(
-            f"{out}, which holds {', '.join(sorted(entries - OURS)[:3]) or 'a file'}",
-            needed="a new or empty folder, or an earlier result",
-            remedy="Choose another place.",
-        )
-    return out
 
 
 def _written(study: "Study") -> tuple[str, ...]:

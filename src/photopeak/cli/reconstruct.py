@@ -73,10 +73,10 @@ def reconstruct(study: "Study", method: Any, out: Path, *, dicom: Path | None = 
     dicom : the TOMO file behind the study, for a derived series in its study.
     """
     from photopeak.cli import NOTICE
-    from photopeak.io.atomic import beside
+    from photopeak.io.atomic import beside, free
     from photopeak.io.nifti import write_nifti
 
-    out = _free(out)
+    out = free(out, OURS)
     study = _watched(method, study)
     name = method.makes
     warnings = study.facts.get("acquisition", {}).get("warnings", []) + study.facts.get("mu", {}).get("warnings", [])
@@ -236,21 +236,6 @@ def _watched(method: Any, study: "Study") -> "Study":
         finally:
             method.watch = None
     return made
-
-
-def _free(out: Path) -> Path:
-    """`out`, absolute, if writing there loses nothing but an earlier answer of ours."""
-    from photopeak.core.errors import BadArgument
-
-    out = out.resolve()
-    entries = {str(p.relative_to(out)) for p in out.rglob("*")} if out.is_dir() else set()
-    if out.is_file() or entries - OURS:
-        raise BadArgument(
-            f"{out}, which holds {', '.join(sorted(entries - OURS)[:3]) or 'a file'}",
-            needed="a new or empty folder, or an earlier result",
-            remedy="Choose another place.",
-        )
-    return out
 
 
 def _provenance(study: "Study", method: Any) -> dict[str, str]:

@@ -3,9 +3,25 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from photopeak.core.errors import BadArgument
+
+
+def free(folder: Path, ours: Collection[str]) -> Path:
+    """`folder`, absolute, if writing there loses nothing but files of an earlier answer, which `ours` names."""
+    folder = folder.resolve()
+    entries = {p.relative_to(folder).as_posix() for p in folder.rglob("*")} if folder.is_dir() else set()
+    others = sorted(entries - set(ours))
+    if others or folder.is_file():
+        raise BadArgument(
+            f"{folder}, which holds {', '.join(others[:3]) or 'a file'}",
+            needed="a new or empty folder, or an earlier result",
+            remedy="Choose another place.",
+        )
+    return folder
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class ParallelHole(Camera):
         *,
         engine: Engine = "auto",
         kernel: Kernel = "integrated",
-        memory_mb: float = 1024.0,
+        memory_mb: float = 2048.0,
     ) -> "ParallelHoleSystem":
         """The operator from images on `grid` to projections.
 
@@ -131,7 +131,7 @@ class ParallelHole(Camera):
         engine : "gemm", matrix products in torch on any device; "compiled", for CPUs; "auto", compiled for tensors on a
             CPU and gemm elsewhere.
         kernel : the response is a Gaussian "integrated" over each pixel, or "sampled" at its middle.
-        memory_mb : what the gemm engine may keep and use.
+        memory_mb : what the gemm engine may keep and use; some views of a system have their share of it.
 
         Raises
         ------
@@ -218,9 +218,8 @@ class ParallelHoleSystem(SystemOperator):
         return self.camera.projection_shape
 
     def views(self, indices: Sequence[int]) -> "ParallelHoleSystem":
-        return ParallelHoleSystem(
-            self.camera.views(indices), self.grid, self._mu, self._engine, self._kernel, self._memory_mb
-        )
+        camera, share = self.camera.views(indices), len(indices) / len(self.camera.angles_deg)
+        return ParallelHoleSystem(camera, self.grid, self._mu, self._engine, self._kernel, share * self._memory_mb)
 
     def _forward(self, x: Tensor) -> Tensor:
         seen: Tensor = self._for(x).forward(x)

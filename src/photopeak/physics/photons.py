@@ -2,7 +2,7 @@
 
 Photons start in voxels by activity, fly by Woodcock's method, and Compton-scatter by Klein and Nishina's law. At every
 emission and scatter the part that would reach the detector is forced there, straight along its normal, as in
-convolution-based forced detection (de Jong, Slijpen & Beekman, IEEE Trans Nucl Sci 2001;48:58, doi:10.1109/23.910827):
+convolution-based forced detection (de Jong, Slijpen & Beekman, IEEE Trans Nucl Sci 2001;48:58):
 the probability of that direction, times survival on the exact way out, times the window's acceptance of the energy,
 spread over the pixels by the collimator's response at that distance. Each history serves one view.
 
