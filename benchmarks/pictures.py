@@ -8,6 +8,7 @@ Pictures are in the radiologist's view: the patient's right is at the left.
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -21,8 +22,8 @@ from photopeak.core import HU, Grid, Volume
 from photopeak.core.random import stream
 from photopeak.io.nifti import read_nifti
 from photopeak.physics.mumap import mu_from_ct
-from photopeak.simulate.anatomy import build_anatomy
-from photopeak.simulate.motion import STILL, over_breaths
+from photopeak.simulate.anatomy import STILL, build_anatomy
+from photopeak.simulate.motion import over_breaths
 from photopeak.simulate.population import Patient, draw_scans
 from photopeak.simulate.tracer import activity
 
@@ -44,9 +45,9 @@ class Sheet:
 def simulated(number: int, seed: int) -> Sheet:
     patient, _ = draw_scans(stream(seed, number), name=str(number))
     anatomy = build_anatomy(patient, GRID)
-    riding = anatomy.fractions.keys() - STILL
-    mu = over_breaths(anatomy.mu(tissues=STILL), anatomy.mu(tissues=riding), patient.breathing_mm).numpy()
-    uptake = over_breaths(activity(anatomy, STILL), activity(anatomy, riding), patient.breathing_mm).numpy()
+    breath = partial(over_breaths, room=anatomy.room, breathing_mm=patient.breathing_mm)
+    mu = breath(anatomy.mu(tissues=STILL), anatomy.mu(tissues=anatomy.riding)).numpy()
+    uptake = breath(activity(anatomy, STILL), activity(anatomy, anatomy.riding)).numpy()
     place = np.round(GRID.index(anatomy.heart_centre_mm)).astype(int)
     return Sheet(title(patient), planes(mu, place), planes(uptake, place))
 
@@ -87,7 +88,9 @@ def draw(sheets: list[Sheet], columns: int, out: Path) -> None:
     for cell, sheet in zip(figure.subfigures(rows, columns).flat, sheets, strict=False):
         cell.set_facecolor("black")
         cell.suptitle(sheet.title, color="white", fontsize=9, y=0.99)
-        axes = cell.subplots(2, 2, gridspec_kw={"hspace": 0.02, "wspace": 0.02, "top": 0.93, "bottom": 0, "left": 0, "right": 1})
+        axes = cell.subplots(
+            2, 2, gridspec_kw={"hspace": 0.02, "wspace": 0.02, "top": 0.93, "bottom": 0, "left": 0, "right": 1}
+        )
         for axis in axes.flat:
             axis.set_axis_off()
         for row in range(2):

@@ -22,6 +22,7 @@ from photopeak.core import (
 )
 from photopeak.metrics.metric import Metric, metric
 from photopeak.metrics.nrmse import nrmse
+from photopeak.physics.arguments import checked_views
 from photopeak.physics.attenuation import checked_mu
 from photopeak.testing import check_camera, check_method, check_metric, check_operator
 
@@ -130,7 +131,8 @@ class SumSystem(SystemOperator):
         return self.weight * image
 
     def views(self, indices: Sequence[int]) -> "SumSystem":
-        return SumSystem(self.shape, tuple(self.kept[i] for i in indices), self.weight, self.skew)
+        kept = tuple(self.kept[i] for i in checked_views(indices, len(self.kept)))
+        return SumSystem(self.shape, kept, self.weight, self.skew)
 
 
 class Shuffled(SumSystem):
@@ -145,11 +147,13 @@ class SumCamera(Camera):
     skew: float = 0.0
     forgets: float = 1.0
     careful: bool = True
+    counts_from_zero: bool = True
     sign: float = 1.0
     kind = "sum"
 
     def views(self, indices: Sequence[int]) -> "SumCamera":
-        return replace(self, kept=tuple(self.kept[i] for i in indices))
+        chosen = checked_views(indices, len(self.kept)) if self.counts_from_zero else indices
+        return replace(self, kept=tuple(self.kept[i] for i in chosen))
 
     @property
     def projection_shape(self) -> tuple[int, int, int]:
@@ -183,6 +187,7 @@ def test_line_sums_are_a_camera():
         (SumCamera(forgets=2.0), "sees other"),
         (SumCamera(careful=False), "half a voxel away is accepted"),
         (SumCamera(sign=-1.0), "attenuation adds counts"),
+        (SumCamera(counts_from_zero=False), r"views\(\[\]\) of 4 are accepted"),
     ],
 )
 def test_broken_cameras_are_caught(camera, message):

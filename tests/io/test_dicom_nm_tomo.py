@@ -397,6 +397,7 @@ REFUSALS: list[tuple[Edit, type[PhotopeakError], str]] = [
     (top(PixelData=bytes(2 * VIEWS * ROWS * COLUMNS)), BadValues, "no counts"),
     (top(PixelData=bytes(100)), UnreadableFile, "Rows x Columns"),
     (top(RescaleSlope=2, RescaleIntercept=0), BadValues, r"\(0028,1053\)"),
+    (top(RescaleSlope=1, RescaleIntercept=5), BadValues, r"\(0028,1052\)"),
 ]
 
 

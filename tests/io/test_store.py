@@ -1,4 +1,4 @@
-"""Saved studies and cohorts: whole, checked, lazy, split by patient."""
+"""Saved studies: whole, checked, nothing pickled."""
 
 import json
 from dataclasses import replace
@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from photopeak.core import COUNTS, Grid, Projections, Step, Study, Volume, attenuation
-from photopeak.core.errors import BadArgument, MissingInput, UnreadableFile
-from photopeak.io.store import load_study, open_cohort, save_study, write_manifest
+from photopeak.core.errors import BadArgument, UnreadableFile
+from photopeak.io.store import load_study, save_study
 from photopeak.physics.parallel_hole import ParallelHole
 
 GRID = Grid.regular((3, 4, 5), (4.0, 3.0, 2.0), centre_mm=(1, 2, 3))
@@ -131,53 +131,3 @@ def test_rubbish_record(tmp_path: Path, content: str) -> None:
     (tmp_path / "study.json").write_text(content)
     with pytest.raises(UnreadableFile, match=r"study\.json"):
         load_study(tmp_path)
-
-
-def test_cohort_is_lazy_and_ordered(tmp_path: Path, study: Study) -> None:
-    names = [f"s{n}" for n in range(10)]
-    for name in names:
-        save_study(replace(study, name=name), tmp_path / name)
-    splits = ["test", "validation", *["train"] * 6, "validation", "test"]
-    write_manifest(tmp_path, dict(zip(names, splits, strict=True)), about={"seed": 1})
-    cohort = open_cohort(tmp_path)
-    assert cohort.about == {"seed": 1}
-    assert [s.name for s in cohort] == names
-    assert len(cohort) == 10
-    parts = {split: [s.name for s in cohort.split(split)] for split in ("train", "validation", "test")}
-    assert [len(p) for p in parts.values()] == [6, 2, 2]
-    assert sorted(n for part in parts.values() for n in part) == names
-    assert cohort[-1].name == "s9"
-    assert [s.name for s in cohort[2:4]] == ["s2", "s3"]
-    (tmp_path / "s3" / "volume-nac.npy").write_bytes(b"")
-    with pytest.raises(UnreadableFile, match="s3"):
-        cohort[3]
-    assert cohort[4].name == "s4"
-    with pytest.raises(BadArgument, match="validation"):
-        cohort.split("val")
-    with pytest.raises(IndexError):
-        cohort[10]
-
-
-def test_missing_studies_are_named(tmp_path: Path, study: Study) -> None:
-    save_study(study, tmp_path / "a")
-    write_manifest(tmp_path, dict.fromkeys("abc", "train"), about={})
-    with pytest.raises(MissingInput, match="2 of 3 studies: b, c"):
-        open_cohort(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"schema": "photopeak cohort 1", "studies": {"../x": {}}, "about": {}}')
-    with pytest.raises(BadArgument, match=r"\.\./x"):
-        open_cohort(tmp_path)
-
-
-def test_manifest_of_other_settings_is_not_overwritten(tmp_path: Path) -> None:
-    path = write_manifest(tmp_path, {"a": "train"}, about={"seed": 1})
-    first = path.read_bytes()
-    with pytest.raises(BadArgument, match="seed"):
-        write_manifest(tmp_path, {"a": "train"}, about={"seed": 2})
-    assert path.read_bytes() == first
-    write_manifest(tmp_path, {"a": "train", "b": "test"}, about={"seed": 1})
-    assert set(json.loads(path.read_text())["studies"]) == {"a", "b"}
-
-
-def test_unknown_split_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadArgument, match="training"):
-        write_manifest(tmp_path, {"a": "training"}, about={})

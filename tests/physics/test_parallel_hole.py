@@ -257,7 +257,19 @@ def test_mu_of_another_quantity(quantity):
 
 
 @pytest.mark.parametrize(
-    "change", [{"radii_mm": (0.0,)}, {"radii_mm": (-10.0,)}, {"pixel_mm": 0.0}, {"radii_mm": ()}, {"angles_deg": ()}]
+    "change",
+    [
+        {"radii_mm": (0.0,)},
+        {"radii_mm": (-10.0,)},
+        {"radii_mm": (math.nan,)},
+        {"radii_mm": (math.inf,)},
+        {"radii_mm": ()},
+        {"pixel_mm": 0.0},
+        {"pixel_mm": math.nan},
+        {"angles_deg": ()},
+        {"angles_deg": (math.nan,)},
+        {"angles_deg": (math.inf,)},
+    ],
 )
 def test_a_camera_that_cannot_be(change):
     with pytest.raises(BadArgument, match=r"radi"):
@@ -280,3 +292,29 @@ def test_a_detector_of_another_shape():
 def test_an_image_of_another_shape():
     with pytest.raises(ShapeMismatch, match=r"\(5, 5, 2\)"):
         _camera(SMALL, 0.0).system(SMALL)(torch.zeros(5, 5, 2))
+
+
+@pytest.mark.parametrize("indices", [[-1], [2], [0, 99], []])
+def test_a_view_that_is_not_there(indices):
+    camera = _camera(SMALL, 0.0, 90.0)
+    for views in (camera.views, camera.system(SMALL).views):
+        with pytest.raises(BadArgument, match=r"views \["):
+            views(indices)
+
+
+@pytest.mark.parametrize("views", [0, -1])
+def test_an_orbit_without_views(views):
+    with pytest.raises(BadArgument, match=f"views={views}"):
+        ParallelHole.circular(views=views)
+
+
+def test_an_orbit_around_what_is_not_mu():
+    with pytest.raises(WrongQuantity, match='"mu"'):
+        _camera(SMALL, 0.0).around(Volume(torch.zeros(SMALL.shape), SMALL, HU))
+
+
+@pytest.mark.parametrize("engine", ["gemm", "compiled"])
+def test_an_empty_batch_gives_one(engine):
+    system = _camera(SMALL, 0.0, 30.0, ideal=False).system(SMALL, engine=engine)
+    for one in (system, system.T):
+        assert one(torch.zeros(0, *one.domain_shape)).shape == (0, *one.range_shape)

@@ -182,7 +182,7 @@ def test_the_small_camera_is_the_central_row_of_the_large():
 
 @pytest.mark.parametrize("indices", [[-1], [19], [0, 25], []])
 def test_a_module_that_is_not_there(indices):
-    with pytest.raises(BadArgument, match="19 modules"):
+    with pytest.raises(BadArgument, match="of 19"):
         DNM.views(indices)
 
 

@@ -114,7 +114,7 @@ def test_mu_that_cannot_be_mu():
 
 
 def test_a_module_that_is_not_there():
-    with pytest.raises(BadArgument, match="19 modules"):
+    with pytest.raises(BadArgument, match="of 19"):
         COARSE.system(GRID).views([19])
 
 
@@ -148,3 +148,17 @@ def test_a_start_that_is_zero_outside_the_body_keeps_what_the_field_cuts():
         recovered[name] = float(image[torch.from_numpy(heart)].mean())
     assert recovered["body"] == pytest.approx(1.0, abs=0.25)
     assert recovered["everywhere"] < 0.8 * recovered["body"]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_whole_or_complex_numbers_are_refused(dtype):
+    system = COARSE.system(GRID)
+    for one in (system, system.T):
+        with pytest.raises(BadArgument, match="floating-point"):
+            one(torch.ones(one.domain_shape, dtype=dtype))
+
+
+def test_an_empty_batch_gives_one():
+    system = COARSE.system(GRID)
+    for one in (system, system.T):
+        assert one(torch.zeros(0, *one.domain_shape)).shape == (0, *one.range_shape)

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from photopeak.core.errors import BadArgument
 from photopeak.physics.response import FWHM_PER_SIGMA, GE_LEHR, Collimator, gaussian_toeplitz
 
 
@@ -54,3 +57,19 @@ def test_fwhm_is_where_the_blur_is_half():
     fwhm = 40.0
     row = gaussian_toeplitz(201, torch.tensor([fwhm / FWHM_PER_SIGMA], dtype=torch.float64))[0, 100]
     assert float(row[100 + 20] / row[100]) == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hole_mm": -1.5},
+        {"hole_mm": float("nan")},
+        {"length_mm": 0.5},
+        {"intrinsic_fwhm_mm": -1.0},
+        {"septa_mm": float("inf")},
+        {"septa_per_cm": 0.0},
+    ],
+)
+def test_a_collimator_that_cannot_be(change):
+    with pytest.raises(BadArgument, match=next(iter(change))):
+        replace(GE_LEHR, **change)

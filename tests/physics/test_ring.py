@@ -223,3 +223,19 @@ def test_mu_that_cannot_be_mu(value):
 def test_an_unknown_engine():
     with pytest.raises(BadArgument, match="joseph or parallelproj"):
         SMALL_RING.system(SMALL, engine="siddon")
+
+
+@pytest.mark.parametrize("indices", [[-1], [99], []])
+def test_a_view_that_is_not_there(indices):
+    grid = Grid.regular((SMALL_RING.planes, 6, 7), (SMALL_RING.plane_mm, 8.0, 9.0))
+    for views in (SMALL_RING.views, SMALL_RING.system(grid).views):
+        with pytest.raises(BadArgument, match="views"):
+            views(indices)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_whole_numbers_are_refused(dtype):
+    system = SMALL_RING.system(Grid.regular((SMALL_RING.planes, 6, 7), (SMALL_RING.plane_mm, 8.0, 9.0)))
+    for one in (system, system.T):
+        with pytest.raises(BadArgument, match="floating-point"):
+            one(torch.ones(one.domain_shape, dtype=dtype))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from photopeak.core.errors import BadArgument, BadValues
+from photopeak.core.errors import BadArgument, BadValues, ShapeMismatch
 from photopeak.recon.iterate import bsrem, dealt, mlem, osem
 from photopeak.recon.poisson import deviance, log_likelihood
 from photopeak.recon.priors import Green, RelativeDifference
@@ -234,3 +234,46 @@ def test_a_batch_with_a_prior_is_the_stack_of_its_items(system, poisson, loop, p
     together = loop(A, counts, iterations=3, subsets=2, prior=prior, beta=0.2, start=start)
     for item, one, first in zip(together, counts, start, strict=True):
         assert torch.allclose(item, loop(A, one, iterations=3, subsets=2, prior=prior, beta=0.2, start=first))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0])
+def test_a_background_that_is_none(system, poisson, bad):
+    A, counts = system(0), poisson(0, (5, 1, 2))
+    for background in (bad, torch.full_like(counts, bad)):
+        with pytest.raises(BadValues, match="background"):
+            osem(A, counts, iterations=1, subsets=2, background=background)
+
+
+def test_counts_or_background_of_other_views(system, poisson):
+    A, counts = system(0), poisson(0, (5, 1, 2))
+    for seen, background in ((counts[:4], 0.0), (counts[0], 0.0), (counts, counts[:4]), (counts, counts[0])):
+        with pytest.raises(ShapeMismatch, match="views"):
+            osem(A, seen, iterations=1, subsets=2, background=background)
+
+
+def test_a_background_may_be_a_tensor_of_one_number(system, poisson):
+    A, counts = system(0), poisson(0, (5, 1, 2))
+    made = (osem(A, counts, iterations=1, subsets=2, background=b) for b in (0.25, torch.tensor(0.25)))
+    assert torch.equal(*made)
+
+
+def test_whole_numbers_of_a_whole_type(system, poisson):
+    with pytest.raises(BadArgument, match=r"counts.float\(\)"):
+        osem(system(0), poisson(0, (5, 1, 2)).int(), iterations=1, subsets=2)
+
+
+def test_a_start_that_is_no_image(system, poisson):
+    A, counts, image = system(0), poisson(0, (5, 1, 2)), torch.ones(1, 2, 3, dtype=torch.float64)
+    for start in (-image, image * float("nan")):
+        with pytest.raises(BadValues, match="start"):
+            osem(A, counts, iterations=1, subsets=2, start=start)
+    with pytest.raises(ShapeMismatch, match="start"):
+        osem(A, counts, iterations=1, subsets=2, start=image[..., :2])
+
+
+def test_images_of_a_batch_have_their_own_floor(system, poisson):
+    A, counts = system(0), poisson(0, (5, 1, 2))
+    settings = {"iterations": 30, "subsets": 2, "prior": Green(1e-3), "beta": 1e-6}
+    alone = bsrem(A, counts, **settings)
+    beside = bsrem(A, torch.stack([counts, 1e7 * counts]), **settings)[0]
+    assert torch.allclose(beside, alone, rtol=1e-9)

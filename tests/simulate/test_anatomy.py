@@ -48,7 +48,7 @@ def test_fractions_are_parts_of_a_whole(anatomy):
         ("lv_cavity", 0.05, 0.16),
         ("rv_wall", 0.015, 0.09),
         ("lung", 1.5, 5.5),
-        ("liver", 0.7, 2.3),
+        ("liver", 0.75, 1.7),
         ("spleen", 0.06, 0.35),
     ],
 )
@@ -147,7 +147,7 @@ def test_arms_and_breasts_are_where_they_should_be():
     arms = down["muscle"][heart - 5 : heart + 5].sum() - up["muscle"][heart - 5 : heart + 5].sum()
     assert arms > 100
     flat = build_anatomy(replace(patient, breast_mm=6.0), TALL).fractions
-    assert down["breast"].sum() > 3 * flat["breast"].sum()
+    assert down["breast"].sum() > 2.5 * flat["breast"].sum()
 
 
 def test_building_twice_gives_the_same_bits():

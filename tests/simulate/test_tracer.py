@@ -6,7 +6,8 @@ import torch
 
 from photopeak.core import COUNTS, Grid
 from photopeak.simulate.anatomy import Anatomy, build_anatomy
-from photopeak.simulate.population import Defect, Patient, draw_patient
+from photopeak.simulate.disease import Defect
+from photopeak.simulate.population import Patient, draw_patient
 from photopeak.simulate.tracer import activity, perfusion, perfusion_truth, tissue_uptake
 
 GRID = Grid.regular((40, 64, 64), 6.4)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from photopeak.cli import correct, demo, evaluate, reconstruct, simulate, train
+from photopeak.cli import cohort, correct, demo, evaluate, export, import_, reconstruct, simulate, train
 
 NOTICE = "Research software. Not a medical device. Not for diagnosis or treatment."
 
@@ -20,7 +20,10 @@ app.command("simulate")(simulate.command)
 app.command("train")(train.command)
 app.command("correct")(correct.command)
 app.command("reconstruct")(reconstruct.command)
+app.command("import")(import_.command)
+app.command("export")(export.command)
 app.command("evaluate")(evaluate.command)
+app.add_typer(cohort.app, name="cohort")
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def command(
     from rich.progress import track
 
     from photopeak.core.errors import BadArgument
-    from photopeak.io.store import open_cohort
+    from photopeak.io.cohort import open_cohort
 
     studies = open_cohort(cohort).split(split)[:limit]
     if len(studies) < 2:

@@ -1,6 +1,8 @@
-"""``photopeak simulate``: a cohort of simulated patients with projections, NAC and AC."""
+"""``photopeak simulate``: a cohort of simulated people, each with a stress and a rest scan, projections, NAC and AC."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,88 +10,182 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from photopeak.core import Study
+    from torch import Tensor
+
+    from photopeak.core import Camera, Grid, Study, Volume
+    from photopeak.simulate.anatomy import Anatomy
+    from photopeak.simulate.population import Patient
 
 
 def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of the cohort; an interrupted one is continued.")],
-    studies: Annotated[int, typer.Option(help="Number of patients.")] = 20,
-    seed: Annotated[int, typer.Option(help="Same seed, same patients.")] = 0,
+    studies: Annotated[int, typer.Option(help="Number of people; each has a stress and a rest scan.")] = 20,
+    seed: Annotated[int, typer.Option(help="Same seed, same people.")] = 0,
     matrix: Annotated[str, typer.Option(help="64 (6.4 mm) or 128 (3.2 mm).")] = "64",
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+    nosc: Annotated[bool, typer.Option(help='Also "ac_nosc", AC without scatter correction.')] = False,
 ) -> None:
-    """Simulate patients: anatomy, MIBI, LEHR projections with noise, NAC and AC by OSEM."""
+    """Simulate people: anatomy, MIBI, LEHR projections with scatter and noise, NAC and AC by OSEM."""
     from rich.progress import track
 
-    from photopeak.io.store import STUDY_FILE, write_manifest
-    from photopeak.simulate.cohort import in_parallel, patient_names, split_of
+    from photopeak.io.cohort import write_manifest
+    from photopeak.io.store import STUDY_FILE
+    from photopeak.simulate.cohort import in_parallel, patient_names, scan_names, split_of
 
-    names = patient_names(studies)
+    people = patient_names(studies)
     cohort.mkdir(parents=True, exist_ok=True)
-    splits = {name: split_of(number) for number, name in enumerate(names)}
-    write_manifest(cohort, splits, about={"simulated": True, "seed": seed, "matrix": matrix})
-    missing = [number for number, name in enumerate(names) if not (cohort / name / STUDY_FILE).is_file()]
-    make = partial(_simulate_and_save, folder=str(cohort), seed=seed, matrix=matrix)
-    typer.echo(f"{studies - len(missing)} of {studies} patients are there already")
+    about = {"simulated": True, "seed": seed, "matrix": matrix, "nosc": nosc}
+    scans = {
+        scan: {"split": split_of(number), "person": person, "state": state}
+        for number, person in enumerate(people)
+        for state, scan in scan_names(person).items()
+    }
+    write_manifest(cohort, scans, about=about)
+    missing = [
+        number
+        for number, person in enumerate(people)
+        if not all((cohort / scan / STUDY_FILE).is_file() for scan in scan_names(person).values())
+    ]
+    make = partial(_simulate_and_save, folder=str(cohort), seed=seed, matrix=matrix, nosc=nosc)
+    typer.echo(f"{studies - len(missing)} of {studies} people are there already")
     made = in_parallel(make, missing, workers=workers)
     for _ in track(made, total=len(missing), description="simulating"):
         pass
-    typer.echo(f"{studies} patients in {cohort}")
+    write_manifest(cohort, scans, about=about)
+    typer.echo(f"{studies} people, {2 * studies} scans in {cohort}")
 
 
-def simulate(name: str = "patient_0000", *, number: int = 0, seed: int = 0, matrix: str = "64") -> "Study":
-    """One simulated patient with "nac", "ac", "ac_clean", truth and projections; deterministic by seed and number.
+def simulate(
+    name: str = "patient_0000", *, number: int = 0, seed: int = 0, matrix: str = "64", nosc: bool = False
+) -> "Study":
+    """The stress scan alone of what `simulate_person` makes, with the same bits, called `name`."""
+    person = _Person.draw(name, number, seed, matrix)
+    return replace(_with_heart(person.scan(person.stress, 0, nosc=nosc)), name=name)
+
+
+def simulate_person(
+    name: str = "patient_0000", *, number: int = 0, seed: int = 0, matrix: str = "64", nosc: bool = False
+) -> "tuple[Study, Study]":
+    """Stress and rest of one person; deterministic by seed and number, whatever the number of threads.
+
+    Each has "nac", "ac" (with the map of attenuation that a hospital has, scatter subtracted as it is expected),
+    "ac_clean" (without noise, with the true attenuation), "mu", "mu_true", "activity", "lv" and its projections. The
+    heart is found in the stress NAC and its frame used for both, as in the clinic.
 
     Parameters
     ----------
     matrix : "64" for 40x64x64 voxels of 6.4 mm, "128" for 80x128x128 of 3.2 mm.
+    nosc : also "ac_nosc", AC that leaves scatter in.
     """
-    from photopeak.cardiac.find import find_heart
-    from photopeak.core import Grid
-    from photopeak.core.errors import BadArgument, HeartNotFound
-    from photopeak.core.random import stream
-    from photopeak.methods.osem import Osem
-    from photopeak.physics.parallel_hole import ParallelHole
-    from photopeak.physics.scatter import broad_scatter
-    from photopeak.simulate.acquire import acquire
-    from photopeak.simulate.anatomy import build_anatomy
-    from photopeak.simulate.population import draw_patient
-
-    grids = {"64": Grid.regular((40, 64, 64), 6.4), "128": Grid.regular((80, 128, 128), 3.2)}
-    if matrix not in grids:
-        raise BadArgument(f"matrix {matrix!r}", needed="64 or 128", remedy="Choose one.")
-    grid, generator = grids[matrix], stream(seed, number)
-    rows, _, columns = grid.shape
-    patient = draw_patient(generator, name=name)
-    anatomy = build_anatomy(patient, grid)
-    camera = ParallelHole.circular(shape=(rows, columns), pixel_mm=grid.spacing_mm[0])
-    closest_mm = max(camera.around(anatomy.mu(), gap_mm=SMALLEST_GAP_MM).radii_mm)
-    radius_mm = max(patient.chest_width_mm / 2 + CLEARANCE_MM, closest_mm)
-    study = acquire(
-        anatomy,
-        replace(camera, radii_mm=(radius_mm,) * len(camera.radii_mm)),
-        scatter=partial(broad_scatter, pixel_mm=camera.pixel_mm),
-        generator=generator,
-    )
-    study = Osem("nac")(study)
-    study = Osem("ac")(study)
-    study = Osem("ac", counts="clean", as_="ac_clean")(study)
-    try:
-        return study.with_facts(heart=find_heart(study["nac"]).to_dict())
-    except HeartNotFound as error:
-        return study.with_facts(heart_not_found=str(error))
+    person = _Person.draw(name, number, seed, matrix)
+    stress = _with_heart(person.scan(person.stress, 0, nosc=nosc))
+    rest = person.scan(person.rest, 1, nosc=nosc)
+    if "heart" in stress.facts:
+        return stress, rest.with_facts(heart=stress.facts["heart"])
+    return stress, _with_heart(rest)
 
 
 CLEARANCE_MM = 70.0
 """From the side of the chest to the collimator: arms, or the gap above a supine patient."""
 SMALLEST_GAP_MM = 5.0
 """From whatever reaches furthest, arms that lie beside the body included."""
+_NOISE_STREAMS = 2
 
 
-def _simulate_and_save(number: int, *, folder: str, seed: int, matrix: str) -> str:
+@dataclass(frozen=True)
+class _Person:
+    """One person's anatomy, built once for both scans."""
+
+    name: str
+    number: int
+    seed: int
+    anatomy: "Anatomy"
+    stress: "Patient"
+    rest: "Patient"
+
+    @classmethod
+    def draw(cls, name: str, number: int, seed: int, matrix: str) -> "_Person":
+        from photopeak.core import Grid
+        from photopeak.core.errors import BadArgument
+        from photopeak.core.random import stream
+        from photopeak.simulate.anatomy import build_anatomy
+        from photopeak.simulate.population import draw_scans
+
+        grids = {"64": Grid.regular((40, 64, 64), 6.4), "128": Grid.regular((80, 128, 128), 3.2)}
+        if matrix not in grids:
+            raise BadArgument(f"matrix {matrix!r}", needed="64 or 128", remedy="Choose one.")
+        stress, rest = draw_scans(stream(seed, number), name=name)
+        return cls(name, number, seed, build_anatomy(stress, grids[matrix]), stress, rest)
+
+    def scan(self, patient: "Patient", place: int, *, nosc: bool) -> "Study":
+        """Acquisition and reconstructions of one of the scans; each has a stream of noise of its own."""
+        from photopeak.core.random import stream
+        from photopeak.methods.osem import Osem
+        from photopeak.simulate.acquire import acquire
+
+        study = acquire(
+            replace(self.anatomy, patient=patient),
+            partial(_orbit, patient, self.anatomy.grid),
+            scatter=_scatter,
+            generator=stream(self.seed, -1 - _NOISE_STREAMS * self.number - place),
+        )
+        for reconstruction in (Osem("nac"), Osem("ac")):
+            study = reconstruction(study)
+        if nosc:
+            study = Osem("ac", scatter=None, as_="ac_nosc")(study)
+        in_register = replace(study, volumes={**study.volumes, "mu": study["mu_true"]})
+        perfect = Osem("ac", counts="clean", as_="ac_clean")(in_register)
+        step = replace(perfect.history[-1], reads=("mu_true", "clean", "scatter"))
+        return study.add({"ac_clean": perfect["ac_clean"]}, step).with_facts(person=self.name)
+
+
+def _orbit(patient: "Patient", grid: "Grid", mu_true: "Volume", mu: "Volume") -> "Camera":
+    """A circle around the chest that clears whatever either map holds."""
+    from photopeak.physics.parallel_hole import ParallelHole
+
+    rows, _, columns = grid.shape
+    camera = ParallelHole.circular(shape=(rows, columns), pixel_mm=grid.spacing_mm[0])
+    reach = max(max(camera.around(body, gap_mm=SMALLEST_GAP_MM).radii_mm) for body in (mu_true, mu))
+    radius_mm = max(patient.chest_width_mm / 2 + CLEARANCE_MM, reach)
+    return replace(camera, radii_mm=(radius_mm,) * len(camera.radii_mm))
+
+
+def _scatter(camera: "Camera", mu: "Volume", activity: "Volume") -> "Tensor":
+    from photopeak.physics.esse import Esse
+
+    with _one_thread():
+        scattered: Tensor = Esse(camera, activity.grid, mu)(activity.data).clamp(min=0)
+    return scattered
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products of matrices and Fourier transforms sum in another order with other numbers of threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _with_heart(study: "Study") -> "Study":
+    from photopeak.cardiac.find import find_heart
+    from photopeak.core.errors import HeartNotFound
+
+    try:
+        return study.with_facts(heart=find_heart(study["nac"]).to_dict())
+    except HeartNotFound as error:
+        return study.with_facts(heart_not_found=str(error))
+
+
+def _simulate_and_save(number: int, *, folder: str, seed: int, matrix: str, nosc: bool) -> str:
     from photopeak.io.store import save_study
     from photopeak.simulate.cohort import patient_names
 
     name = patient_names(number + 1)[number]
-    save_study(simulate(name, number=number, seed=seed, matrix=matrix), Path(folder) / name)
+    for study in simulate_person(name, number=number, seed=seed, matrix=matrix, nosc=nosc):
+        save_study(study, Path(folder) / study.name)
     return name

@@ -26,7 +26,7 @@ def command(
 
     from photopeak.core.errors import BadArgument
     from photopeak.evaluate.domain import training_domain
-    from photopeak.io.store import open_cohort
+    from photopeak.io.cohort import open_cohort
     from photopeak.learn.loop import Budget, fit
 
     if threads is not None:

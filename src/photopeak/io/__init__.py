@@ -10,18 +10,8 @@ from typing import Literal
 from photopeak.core import COUNTS, Quantity, Step, Study
 from photopeak.core.errors import BadArgument, UnreadableFile
 from photopeak.io.atomic import beside
-from photopeak.io.store import (
-    MANIFEST_FILE,
-    STUDY_FILE,
-    Cohort,
-    file_sha256,
-    load_study,
-    open_cohort,
-    plain_name,
-    require_free,
-    save_study,
-    write_manifest,
-)
+from photopeak.io.cohort import MANIFEST_FILE, Cohort, open_cohort, write_manifest
+from photopeak.io.store import STUDY_FILE, file_sha256, load_study, plain_name, require_free, save_study
 
 __all__ = ["Cohort", "load", "load_study", "open_cohort", "save", "save_study", "write_manifest"]
 

@@ -15,7 +15,7 @@ from pydicom import Dataset, dcmread
 
 from photopeak.core import BQML, COUNTS, Grid, Quantity, Step, Study, Volume
 from photopeak.core.errors import BadArgument, MissingGeometry, UnreadableFile, WrongModality
-from photopeak.io.axes import canonical_grid, rearrange
+from photopeak.io.axes import rearrange
 from photopeak.io.dicom_file import (
     DICOM,
     known,
@@ -28,6 +28,7 @@ from photopeak.io.dicom_file import (
     tag_name,
     uid_hash,
 )
+from photopeak.io.dicom_nm_slices import image_grid, orientation_of
 from photopeak.io.reading import reading
 
 PROJECTIONS = ("TOMO", "GATED TOMO")
@@ -48,6 +49,9 @@ _LYING = {"40199007": "S", "F-10340": "S", "1240000": "P", "F-10310": "P"}
 def read_nm(path: Path | str, *, as_: str | None = None) -> Study:
     """One reconstructed NM series as a study with one volume, on an LPS grid with positive axes.
 
+    Heart slices, which Slice Progression Direction (0054,0500) tells apart, come on their own oblique grid in display
+    order (`dicom_nm_slices.image_grid`), with "sa", "hla" or "vla" as `facts["orientation"]`.
+
     The volume is "ac" or "nac" when Corrected Image (0028,0051) or Series Description (0008,103E) says so; otherwise
     `as_`, or "image". `facts["named_by"]` records which.
 
@@ -62,10 +66,10 @@ def read_nm(path: Path | str, *, as_: str | None = None) -> Study:
         order = slice_order(dataset, path)
         values, quantity = _in_units(stored_pixels(dataset, path)[order].astype(np.float64), dataset)
         stored = stored_grid(dataset)
+        grid = image_grid(dataset, stored)
         name, named_by = _volume_name(dataset, path, as_)
         facts = {**nm_facts(dataset), "named_by": named_by}
         identity = facts["dicom"]["sop_sha256"]
-    grid = canonical_grid(stored)
     volume = Volume.from_numpy(rearrange(values, stored, grid), grid, quantity).require_image(name=path.name)
     step = Step((name,), "read_nm", (), {"sop_sha256": identity, "named_by": named_by})
     return Study(f"nm-{identity[:8]}", facts=facts).add({name: volume}, step)
@@ -162,11 +166,9 @@ def _in_units(stored: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, Quantit
 
 def _volume_name(dataset: Dataset, path: Path, as_: str | None) -> tuple[str, str]:
     """The volume's name, and what decided it."""
-    corrected = dataset.get("CorrectedImage") or []
-    corrections = {corrected} if isinstance(corrected, str) else set(corrected)
     words = set(re.split(r"[^A-Z0-9]+", str(dataset.get("SeriesDescription") or "").upper()))
     is_ac, is_nac = bool(words & AC_WORDS), bool(words & NAC_WORDS)
-    if "ATTN" in corrections:
+    if "ATTN" in corrections(dataset):
         name, by = "ac", f"{tag_name('CorrectedImage')} ATTN"
     elif is_ac != is_nac and not words & _NEGATIONS:
         name, by = "ac" if is_ac else "nac", tag_name("SeriesDescription")
@@ -179,6 +181,12 @@ def _volume_name(dataset: Dataset, path: Path, as_: str | None) -> tuple[str, st
             remedy="Choose the other series of this study; a second correction would be wrong.",
         )
     return name, by
+
+
+def corrections(dataset: Dataset) -> list[str]:
+    """The values of Corrected Image (0028,0051), such as ATTN and SCAT."""
+    found = dataset.get("CorrectedImage") or []
+    return [str(value) for value in ([found] if isinstance(found, str) else found) if value]
 
 
 def nm_facts(dataset: Dataset) -> dict[str, Any]:
@@ -198,6 +206,8 @@ def nm_facts(dataset: Dataset) -> dict[str, Any]:
         "isotope": isotope(dataset),
         "radiopharmaceutical": known(tracer, "Radiopharmaceutical"),
         "patient_position": patient_position(dataset),
+        "orientation": orientation_of(dataset),
+        "corrected": corrections(dataset) or None,
         "sex": known(dataset, "PatientSex"),
         "height_m": positive(dataset, "PatientSize"),
         "weight_kg": positive(dataset, "PatientWeight"),

@@ -21,10 +21,16 @@ from pydicom.uid import ExplicitVRLittleEndian, NuclearMedicineImageStorage, gen
 from photopeak import __version__
 from photopeak.core import BQML, COUNTS, EnergyWindow, Grid, Volume
 from photopeak.core.errors import BadArgument, BadValues, WrongQuantity
+from photopeak.core.units import TC99M_KEV, attenuation
 from photopeak.io.atomic import beside
 
 MAX_STORED = 65535
-_UNITS = {COUNTS: ("{counts}", "Counts"), BQML: ("Bq/ml", "Becquerels/milliliter")}
+EMITTED = (COUNTS, BQML)
+_UNITS = {
+    COUNTS: ("{counts}", "Counts"),
+    BQML: ("Bq/ml", "Becquerels/milliliter"),
+    attenuation(TC99M_KEV): ("/cm", "per centimeter"),
+}
 _ENTRY = {"HF": codes.CID21.Headfirst, "FF": codes.CID21.FeetFirst}
 _LYING = {"S": codes.CID20.Supine, "P": codes.CID20.Prone}
 ISOTOPES = {
@@ -114,25 +120,30 @@ def set_position(dataset: Dataset, position: str) -> None:
 
 def set_geometry(dataset: Dataset, grid: Grid, facts: Mapping[str, Any]) -> None:
     """Position, orientation and spacing of `grid` [k, j, i], whose axes must be at right angles."""
-    matrix = grid.matrix
-    slices, rows, columns = (matrix[:3, axis] / grid.spacing_mm[axis] for axis in range(3))
+    slices, rows, columns = require_right_angles(grid)
     towards = float(np.cross(columns, rows) @ slices)
-    if abs(columns @ rows) > 1e-4 or abs(towards) < 1 - 1e-4:
-        raise BadArgument(
-            f"a grid with sheared axes {matrix[:3, :3].tolist()}",
-            needed="axes at right angles",
-            remedy="Resample it onto a regular grid.",
-        )
     dz, dy, dx = grid.spacing_mm
     dataset.PixelSpacing = [decimal(dy), decimal(dx)]
     dataset.SliceThickness, dataset.SpacingBetweenSlices = decimal(dz), decimal(float(np.copysign(dz, towards)))
     detector = Dataset()
     detector.CollimatorGridName, detector.CollimatorType = facts.get("collimator", "LEHR"), "PARA"
     detector.ImageOrientationPatient = [decimal(v) for v in (*columns, *rows)]
-    detector.ImagePositionPatient = [decimal(v) for v in matrix[:3, 3]]
+    detector.ImagePositionPatient = [decimal(v) for v in grid.world([0, 0, 0])]
     dataset.NumberOfDetectors, dataset.DetectorInformationSequence = 1, [detector]
     dataset.NumberOfRotations, dataset.RotationInformationSequence = 1, []
     dataset.NumberOfSlices, dataset.SliceVector = grid.shape[0], list(range(1, grid.shape[0] + 1))
+
+
+def require_right_angles(grid: Grid) -> np.ndarray:
+    """Unit vectors [(slices, rows, columns), (x, y, z)] along which the array's axes run, if none leans on another."""
+    axes: np.ndarray = (grid.matrix[:3, :3] / np.array(grid.spacing_mm)).T
+    if np.abs(axes @ axes.T - np.eye(3)).max() > 1e-4:
+        raise BadArgument(
+            f"a grid with sheared axes {grid.matrix[:3, :3].tolist()}",
+            needed="axes at right angles",
+            remedy="Resample it onto a regular grid.",
+        )
+    return axes
 
 
 def decimal(value: float) -> str:
@@ -142,7 +153,7 @@ def decimal(value: float) -> str:
 
 def finite_counts(volume: Volume) -> np.ndarray:
     """The volume's numbers, if they are non-negative counts or activity."""
-    if volume.quantity not in _UNITS:
+    if volume.quantity not in EMITTED:
         raise WrongQuantity(
             f"a volume of {volume.quantity}", needed="counts or Bq/ml", remedy="Write other quantities as NIfTI."
         )

@@ -163,11 +163,11 @@ def _vector(dataset: Dataset, name: str, frames: int, pointed: bool) -> np.ndarr
 
 def _require_plain_counts(dataset: Dataset, path: Path) -> None:
     """Refuse scaled counts, whose noise is not theirs any more, and collimators that are not parallel."""
-    slope = dataset.get("RescaleSlope")
-    if slope not in (None, 1):
-        raise BadValues(
-            f"{path} has Rescale Slope (0028,1053) {slope}", needed="counts as acquired", remedy="Export them unscaled."
-        )
+    for keyword, unscaled in (("RescaleSlope", 1), ("RescaleIntercept", 0)):
+        if (given := dataset.get(keyword)) not in (None, unscaled):
+            raise BadValues(
+                f"{path} has {tag_name(keyword)} {given}", needed="counts as acquired", remedy="Export them unscaled."
+            )
     for head in dataset.get("DetectorInformationSequence") or []:
         if known(head, "CollimatorType") not in (None, "PARA", "UNKN"):
             raise WrongModality(

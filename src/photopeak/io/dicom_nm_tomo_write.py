@@ -15,6 +15,7 @@ from photopeak.core import Projections
 from photopeak.core.errors import BadArgument, BadValues
 from photopeak.io.dicom_nm_modules import MAX_STORED, decimal, set_frames, set_study, simulated_object, store
 from photopeak.io.dicom_nm_orbit import angle_of_dicom
+from photopeak.io.dicom_scan import SimulatedScan
 from photopeak.physics.parallel_hole import ParallelHole
 
 STEP_TOLERANCE_DEG = 1e-3
@@ -31,6 +32,7 @@ def write_nm_tomo(
     facts: Mapping[str, Any] | None = None,
     heads: int = 1,
     frame_ms: float = 25_000.0,
+    scan: SimulatedScan | None = None,
 ) -> Path:
     """Simulated counts as one NM object; the patient is called "SIMULATED^<patient>".
 
@@ -42,6 +44,7 @@ def write_nm_tomo(
     patient, facts : as for `write_nm`.
     heads : detectors that share the views: the first has the first views, and so on.
     frame_ms : duration of a view.
+    scan : the visit that the acquisition belongs to; a study of its own if left out.
 
     Raises
     ------
@@ -62,6 +65,8 @@ def write_nm_tomo(
         windows=windows,
     )
     set_study(dataset, patient, counts.tobytes())
+    if scan is not None:
+        scan.enter(dataset)
     _set_orbit(dataset, camera, heads, frame_ms)
     if gated:
         _set_gates(dataset, len(frames))
@@ -69,7 +74,7 @@ def write_nm_tomo(
     for name, values in vectors.items():
         setattr(dataset, name, values.tolist())
     set_frames(dataset, np.flip(counts, axis=2).reshape(-1, *camera.shape), list(vectors))
-    record = [patient, series_description, camera.to_dict(), facts, heads, frame_ms]
+    record = [patient, series_description, camera.to_dict(), facts, heads, frame_ms, dataset.StudyInstanceUID]
     return store(dataset, Path(out), record)
 
 

@@ -14,10 +14,11 @@ from photopeak import __version__
 from photopeak.core import EnergyWindow, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.core.projections import TC99M_WINDOW
-from photopeak.io.axes import canonical_grid, rearrange
+from photopeak.io.axes import rearrange
 from photopeak.io.dicom_file import DICOM, positive
 from photopeak.io.dicom_nm import (
     PROJECTIONS,
+    corrections,
     isotope,
     nm_facts,
     open_nm,
@@ -38,6 +39,7 @@ from photopeak.io.dicom_nm_modules import (
     simulated_object,
     store,
 )
+from photopeak.io.dicom_nm_slices import image_grid
 from photopeak.io.reading import reading
 
 RESEARCH = "AI-AC RESEARCH"
@@ -69,7 +71,7 @@ def write_nm_derived(
 
     Parameters
     ----------
-    volume : counts [z, y, x] on the canonical grid of `source`.
+    volume : counts [z, y, x] on the grid that `read_nm` gives `source`.
     source : the untouched NM file that the volume was made from; it gives patient, study and frame of reference.
     out : the file to write.
     series_description : begins with "AI-AC RESEARCH".
@@ -82,7 +84,7 @@ def write_nm_derived(
     with reading(Path(source), DICOM):
         original = open_recon_tomo(Path(source))
         stored = stored_grid(original)
-        canonical_grid(stored).require_same(volume.grid, mine=Path(source).name, theirs="volume")
+        image_grid(original, stored).require_same(volume.grid, mine=Path(source).name, theirs="volume")
         array = rearrange(finite_counts(volume), volume.grid, stored)
         frames = array[np.argsort(slice_order(original, Path(source)))]
         dataset = _inherited(original)
@@ -125,8 +127,8 @@ def write_nm_reconstructed(
             setattr(dataset.DetectorInformationSequence[0], keyword, heads[0].get(keyword))
     dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=["reconstruction", str(original.SOPInstanceUID)])
     dataset.PositionReferenceIndicator = ""
-    if claims := [*np.atleast_1d(dataset.get("CorrectedImage") or []), *corrected]:
-        dataset.CorrectedImage = [str(c) for c in claims]
+    if claims := [*corrections(dataset), *corrected]:
+        dataset.CorrectedImage = claims
     dataset.SeriesNumber, dataset.SeriesDescription = series_number, series_description
     frames = finite_counts(volume)
     return _store_derived(dataset, original, frames, volume, out, derivation=derivation, contributing=contributing)
@@ -157,7 +159,7 @@ def _store_derived(
     contributing: Mapping[str, str],
 ) -> Path:
     """Put pixels, source and derivation into a derived object, and the object into its file."""
-    dataset.SourceImageSequence = [_source_image(original)]
+    dataset.SourceImageSequence = [source_image(original.SOPInstanceUID)]
     # PS3.3 C.8.4.9.1.1 leaves PRIMARY as the only second value for NM: SECONDARY makes the object invalid.
     dataset.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"]
     slope = set_pixels(dataset, frames, volume)
@@ -208,8 +210,7 @@ def _inherited(original: Dataset) -> Dataset:
     _prune(dataset)
     dataset.SpecificCharacterSet = "ISO_IR 192"  # the source's may be too small for the derivation text
     dataset.SOPClassUID = NuclearMedicineImageStorage
-    corrections = np.atleast_1d(np.array(original.get("CorrectedImage") or [], dtype=str)).tolist()
-    if kept := [c for c in corrections if c not in ("", "ATTN")]:
+    if kept := [c for c in corrections(original) if c != "ATTN"]:
         dataset.CorrectedImage = kept
     if position := patient_position(original):
         set_position(dataset, position)
@@ -239,10 +240,11 @@ def _place_like(dataset: Dataset, original: Dataset) -> None:
     dataset.NumberOfRotations = max(len(rotations), 1)
 
 
-def _source_image(original: Dataset) -> Dataset:
+def source_image(uid: str) -> Dataset:
+    """An item of the Source Image Sequence: the NM object that an image was made of."""
     image = Dataset()
     image.ReferencedSOPClassUID = NuclearMedicineImageStorage
-    image.ReferencedSOPInstanceUID = original.SOPInstanceUID
+    image.ReferencedSOPInstanceUID = uid
     image.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
     return image
 

@@ -1,28 +1,26 @@
-"""Studies and cohorts on disk: readable JSON beside one .npy array for each volume and each set of projections.
+"""A study on disk: readable JSON beside one .npy array for each volume and each set of projections.
 
-A study folder holds ``study.json`` and its arrays, each named with its SHA-256; a cohort folder holds ``manifest.json``
-and one study folder for each study. Nothing is pickled, and no file name comes from inside a file.
+A study folder holds ``study.json`` and its arrays, each named with its SHA-256 (many of them: `photopeak.io.cohort`).
+Nothing is pickled, and no file name comes from inside a file.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
 
 from photopeak.core import Camera, EnergyWindow, Grid, Projections, Quantity, Step, Study, Volume
-from photopeak.core.errors import BadArgument, MissingInput, UnreadableFile
+from photopeak.core.errors import BadArgument, UnreadableFile
 from photopeak.io.atomic import beside
 
 STUDY_FILE, STUDY_SCHEMA = "study.json", "photopeak study 1"
-MANIFEST_FILE, MANIFEST_SCHEMA = "manifest.json", "photopeak cohort 1"
-SPLITS = ("train", "validation", "test")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -37,7 +35,7 @@ def save_study(study: Study, folder: Path | str) -> Path:
         for file, array in {**volumes, **counts}.items():
             np.save(partial / f"{file}.npy", np.ascontiguousarray(array, dtype=np.float32))
             record["sha256"][file] = file_sha256(partial / f"{file}.npy")
-        _write_json(record, partial / STUDY_FILE)
+        write_record(record, partial / STUDY_FILE)
     return folder
 
 
@@ -49,7 +47,7 @@ def load_study(folder: Path | str, *, mmap: bool = False) -> Study:
     mmap : map the arrays instead of reading them; their checksums are then not compared.
     """
     folder = Path(folder)
-    record = _read_json(folder / STUDY_FILE, STUDY_SCHEMA)
+    record = read_record(folder / STUDY_FILE, STUDY_SCHEMA)
     try:
         volumes = {
             name: Volume(_array(folder, f"volume-{plain_name(name)}", v, record, mmap), _grid(v), _quantity(v))
@@ -66,7 +64,7 @@ def load_study(folder: Path | str, *, mmap: bool = False) -> Study:
         history = tuple(Step(tuple(s["made"]), s["by"], tuple(s["reads"]), s["settings"]) for s in record["history"])
         return Study(record["name"], volumes, projections, record["facts"], history)
     except (KeyError, TypeError, AttributeError) as error:
-        raise _damaged(folder / STUDY_FILE, f"{type(error).__name__} {error}") from error
+        raise damaged(folder / STUDY_FILE, f"{type(error).__name__} {error}") from error
 
 
 def require_free(folder: Path, mark: str) -> Path:
@@ -113,7 +111,7 @@ def _array(folder: Path, file: str, entry: Mapping[str, Any], record: Mapping[st
     path = folder / f"{file}.npy"
     try:
         if not mmap and file_sha256(path) != record["sha256"][file]:
-            raise _damaged(path, "its SHA-256 is not the one in study.json")
+            raise damaged(path, "its SHA-256 is not the one in study.json")
         array = np.load(path, allow_pickle=False, mmap_mode="c" if mmap else None)
     except FileNotFoundError as error:
         raise UnreadableFile(
@@ -122,9 +120,9 @@ def _array(folder: Path, file: str, entry: Mapping[str, Any], record: Mapping[st
             remedy="Restore it, or make the study again.",
         ) from error
     except (ValueError, EOFError, OSError) as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
     if array.dtype != np.float32 or list(array.shape) != list(entry["shape"]):
-        raise _damaged(path, f"{array.dtype} {array.shape} is not float32 {tuple(entry['shape'])}")
+        raise damaged(path, f"{array.dtype} {array.shape} is not float32 {tuple(entry['shape'])}")
     return torch.from_numpy(array)
 
 
@@ -155,11 +153,13 @@ def _camera(entry: Mapping[str, Any]) -> Camera:
 
 
 def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_json(record: Mapping[str, Any], path: Path) -> None:
+def write_record(record: Mapping[str, Any], path: Path) -> None:
+    """Write `record` as JSON."""
     try:
         path.write_text(json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
     except (TypeError, ValueError) as error:
@@ -170,106 +170,28 @@ def _write_json(record: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def _read_json(path: Path, schema: str) -> dict[str, Any]:
+def read_record(path: Path, *schemas: str) -> dict[str, Any]:
+    """The JSON record in a file, if it is of one of the `schemas`."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UnreadableFile(f"{path} is missing", needed=f"a {schema} folder", remedy="Check the path.") from error
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    found = record.get("schema") if isinstance(record, dict) else None
-    if found != schema:
         raise UnreadableFile(
-            f"{path} has schema {found!r}", needed=repr(schema), remedy="Read it with the version that wrote it."
+            f"{path} is missing", needed=f"a {schemas[-1]} folder", remedy="Check the path."
+        ) from error
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
+    found = record.get("schema") if isinstance(record, dict) else None
+    if found not in schemas:
+        raise UnreadableFile(
+            f"{path} has schema {found!r}",
+            needed=" or ".join(map(repr, schemas)),
+            remedy="Read it with the version that wrote it.",
         )
     return record
 
 
-def _damaged(path: Path, why: str) -> UnreadableFile:
+def damaged(path: Path, why: str) -> UnreadableFile:
+    """The error of a file that is not as it was saved."""
     return UnreadableFile(
         f"{path} is damaged: {why}", needed="the file as it was saved", remedy="Restore it, or make the study again."
     )
-
-
-@dataclass(frozen=True)
-class Cohort(Sequence[Study]):
-    """A lazy sequence of saved studies; each is read when it is asked for, and checked then.
-
-    Parameters
-    ----------
-    folder : where the manifest and the studies are.
-    names : the studies of this part, in order.
-    parts : study names by split.
-    about : where the studies come from.
-    """
-
-    folder: Path
-    names: tuple[str, ...]
-    parts: Mapping[str, tuple[str, ...]]
-    about: Mapping[str, Any]
-    mmap: bool = False
-
-    def split(self, name: str) -> "Cohort":
-        """The part "train", "validation" or "test"."""
-        if name not in self.parts:
-            raise BadArgument(f"split {name!r}", needed=" or ".join(self.parts), remedy="Use one of these names.")
-        return Cohort(self.folder, self.parts[name], self.parts, self.about, self.mmap)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Study: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Cohort": ...
-    def __getitem__(self, index: int | slice) -> "Study | Cohort":
-        if isinstance(index, slice):
-            return Cohort(self.folder, self.names[index], self.parts, self.about, self.mmap)
-        return load_study(self.folder / self.names[index], mmap=self.mmap)
-
-    def __iter__(self) -> Iterator[Study]:
-        return (self[index] for index in range(len(self)))
-
-
-def write_manifest(folder: Path | str, split_of: Mapping[str, str], *, about: Mapping[str, Any]) -> Path:
-    """Write down which studies make a cohort, the split of each, and where they come from.
-
-    Parameters
-    ----------
-    split_of : train, validation or test by study name.
-    about : plain values; a cohort that is already there must say the same, since its studies would otherwise be mixed.
-    """
-    unknown = sorted(set(split_of.values()) - set(SPLITS))
-    if unknown:
-        raise BadArgument(f"split {unknown[0]!r}", needed=" or ".join(SPLITS), remedy="Use one of these names.")
-    path = Path(folder) / MANIFEST_FILE
-    if path.is_file() and (there := _read_json(path, MANIFEST_SCHEMA).get("about")) != dict(about):
-        raise BadArgument(
-            f"{folder}, a cohort of {there}",
-            needed=f"one of {dict(about)}",
-            remedy="Use the same settings, or another folder.",
-        )
-    studies = {plain_name(study): {"split": split} for study, split in sorted(split_of.items())}
-    with beside(path) as partial:
-        _write_json({"schema": MANIFEST_SCHEMA, "about": dict(about), "studies": studies}, partial)
-    return path
-
-
-def open_cohort(folder: Path | str, *, mmap: bool = False) -> Cohort:
-    """The cohort of a manifest, once every study that it names is found to be there."""
-    folder = Path(folder)
-    record = _read_json(folder / MANIFEST_FILE, MANIFEST_SCHEMA)
-    try:
-        entries = {plain_name(name): entry["split"] for name, entry in record["studies"].items()}
-        about = dict(record["about"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise _damaged(folder / MANIFEST_FILE, f"{type(error).__name__} {error}") from error
-    missing = [name for name in entries if not (folder / name / STUDY_FILE).is_file()]
-    if missing:
-        raise MissingInput(
-            f"{folder} lacks {len(missing)} of {len(entries)} studies: {', '.join(missing[:10])}",
-            needed="every study of the manifest",
-            remedy="Restore them, or write the manifest again.",
-        )
-    parts = {split: tuple(n for n, s in entries.items() if s == split) for split in SPLITS}
-    return Cohort(folder, tuple(entries), parts, about, mmap)

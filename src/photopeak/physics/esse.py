@@ -32,6 +32,7 @@ from torch import Tensor
 
 from photopeak.core import Camera, Grid, SystemOperator, Volume, attenuation
 from photopeak.core.errors import BadArgument
+from photopeak.physics.arguments import require_floating
 from photopeak.physics.attenuation import survival
 from photopeak.physics.cross_sections import WATER
 from photopeak.physics.esse_kernels import (
@@ -115,6 +116,7 @@ class Esse(SystemOperator):
         return some
 
     def _forward(self, x: Tensor) -> Tensor:
+        require_floating(x)
         slices, rows = self._overlaps(x)
         flat = _on_axes(x, slices, rows, rows).permute(2, 3, 0, 1).reshape(self._n**2, -1)
         seen = [self._view(place, x).forward(flat, self._spectrum(x)) for place in self._places()]
@@ -122,6 +124,7 @@ class Esse(SystemOperator):
         return _on_axes(torch.stack(seen, dim=1), up_rows, up_columns)
 
     def _adjoint(self, y: Tensor) -> Tensor:
+        require_floating(y)
         up_rows, up_columns = self._interpolations(y)
         counts = _on_axes(y, up_rows.T, up_columns.T).unbind(1)
         flat = y.new_zeros(self._n**2, len(y) * self._nz)
@@ -153,7 +156,8 @@ class Esse(SystemOperator):
         if key not in self._spectra:
             far = math.ceil(SHELLS * SHELL_MM / min(self._densities) / self._voxel_mm)
             reach = tuple(min(size - 1, far) for size in (self._n, self._n, self._nz))
-            padded = [next_fast_len(n + r, real=True) for n, r in zip((self._n, self._n, self._nz), reach, strict=True)]
+            sizes = zip((self._n, self._n, self._nz), reach, strict=True)
+            padded = [2 * next_fast_len(math.ceil((n + r) / 2), real=True) for n, r in sizes]
             kernels = np.concatenate(
                 [voxel_kernels(self._kernels, self._voxel_mm * d, reach) / d for d in self._densities]
             )
@@ -247,6 +251,7 @@ class _View(NamedTuple):
 
 
 def _padded(spectrum: Tensor) -> tuple[int, int, int]:
+    """Even sizes, the last of them told by its half."""
     _, depth, column, half = spectrum.shape
     return depth, column, 2 * (half - 1)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from photopeak.core import Camera, Grid, SystemOperator, Volume
 from photopeak.core.errors import BadArgument, GridMismatch, ShapeMismatch
+from photopeak.physics.arguments import checked_views
 from photopeak.physics.attenuation import checked_mu
 from photopeak.physics.parallel_hole_gemm import GemmEngine
 from photopeak.physics.response import FWHM_PER_SIGMA, GE_LEHR, Collimator, Kernel, Response
@@ -52,11 +53,13 @@ class ParallelHole(Camera):
                 needed="one radius for each view",
                 remedy="Repeat the radius for a circular orbit.",
             )
-        if min(self.radii_mm) <= 0 or self.pixel_mm <= 0:
+        lengths = (*self.radii_mm, self.pixel_mm)
+        if not (all(0 < length < math.inf for length in lengths) and all(map(math.isfinite, self.angles_deg))):
             raise BadArgument(
-                f"radius {min(self.radii_mm):g} mm, pixel {self.pixel_mm:g} mm",
-                needed="positive lengths",
-                remedy="Give millimetres.",
+                f"radii {min(self.radii_mm):g} to {max(self.radii_mm):g} mm, pixel {self.pixel_mm:g} mm, "
+                f"angles {min(self.angles_deg):g} to {max(self.angles_deg):g} degrees",
+                needed="positive lengths and finite angles",
+                remedy="Give millimetres and degrees.",
             )
 
     @classmethod
@@ -72,6 +75,8 @@ class ParallelHole(Camera):
         collimator: Collimator | None = GE_LEHR,
     ) -> "ParallelHole":
         """Equal steps over an arc, by default RAO45 to LPO45, step-and-shoot with views at the middle of each step."""
+        if views < 1:
+            raise BadArgument(f"views={views}", needed="at least 1", remedy="60 are usual.")
         step = arc_deg / views
         angles = tuple(start_deg + step * (view + 0.5) for view in range(views))
         return cls(angles, (radius_mm,) * views, shape, pixel_mm, collimator)
@@ -100,6 +105,7 @@ class ParallelHole(Camera):
 
     def around(self, mu: Volume, *, gap_mm: float = 30.0) -> "ParallelHole":
         """The same views on a body-contour orbit, `gap_mm` from the body that `mu` (1/cm) shows."""
+        checked_mu(mu, mu.grid)
         return replace(self, radii_mm=tuple(float(r) + gap_mm for r in self._reach_of_body_mm(mu)))
 
     @property
@@ -108,10 +114,11 @@ class ParallelHole(Camera):
 
     def views(self, indices: Sequence[int]) -> "ParallelHole":
         """The camera at some of its views."""
+        chosen = checked_views(indices, len(self.angles_deg))
         return replace(
             self,
-            angles_deg=tuple(self.angles_deg[i] for i in indices),
-            radii_mm=tuple(self.radii_mm[i] for i in indices),
+            angles_deg=tuple(self.angles_deg[i] for i in chosen),
+            radii_mm=tuple(self.radii_mm[i] for i in chosen),
         )
 
     def system(

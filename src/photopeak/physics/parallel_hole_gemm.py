@@ -95,7 +95,7 @@ class GemmEngine:
                 planes = planes.reshape(n, n, views, batch, nz)
             if tables.survival is not None:
                 planes = planes * tables.survival
-            flat += tables.back @ planes.reshape(-1, batch * nz)
+            flat += tables.back @ planes.reshape(n * n * views, batch * nz)
         return flat.reshape(n, n, batch, nz).permute(2, 3, 0, 1).contiguous()
 
     def _shares(self, like: Tensor) -> list[tuple[int, int]]:

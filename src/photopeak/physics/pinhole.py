@@ -20,6 +20,7 @@ import numpy as np
 from photopeak.core import Camera, Grid, Volume
 from photopeak.core.errors import BadArgument, GridMismatch, UnreadableFile
 from photopeak.core.units import MM_PER_CM
+from photopeak.physics.arguments import checked_views
 from photopeak.physics.pinhole_matrix import Sight, Vector
 from photopeak.physics.pinhole_system import PinholeSystem
 
@@ -143,7 +144,7 @@ class Pinhole(Camera):
 
     def views(self, indices: Sequence[int]) -> "Pinhole":
         """The camera with some of its modules, in the order given."""
-        return replace(self, modules=tuple(self.modules[i] for i in _checked(indices, len(self.modules))))
+        return replace(self, modules=tuple(self.modules[i] for i in checked_views(indices, len(self.modules))))
 
     def central(self, n: int) -> tuple[int, ...]:
         """Views of the `n` middle modules of the central row, by azimuth: the few-view choice 9, 7, 5, 3, 1."""
@@ -246,16 +247,6 @@ def _module(record: dict[str, Any]) -> Module:
     known = {field.name for field in fields(Module)}
     _require_keys(record, known, f"module {name!r}")
     return Module(name, **{k: _numbers([record[k]], k, 1)[0] for k in known - {"name"}})
-
-
-def _checked(indices: Sequence[int], modules: int) -> list[int]:
-    if not len(indices) or not all(0 <= i < modules for i in indices):
-        raise BadArgument(
-            f"views {list(indices)} of {modules} modules",
-            needed=f"at least one of 0 to {modules - 1}",
-            remedy="Count modules from 0, in the order of camera.modules.",
-        )
-    return list(indices)
 
 
 def _require_keys(record: dict[str, Any], known: set[str], what: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from photopeak.core import Camera, Grid, SystemOperator, Volume
+from photopeak.physics.arguments import require_floating
 from photopeak.physics.attenuation import checked_mu
 from photopeak.physics.pinhole_matrix import Rays, Sight, rays_of
 from photopeak.physics.pinhole_paths import require_outside_body, survival
@@ -96,8 +97,8 @@ class PinholeSystem(SystemOperator):
         return torch.from_numpy(seen).reshape(len(x), modules, rows, columns).to(x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        modules, _, columns = self.range_shape
-        seen = np.ascontiguousarray(_array(y).reshape(len(y), modules, -1).swapaxes(0, 1))
+        modules, rows, columns = self.range_shape
+        seen = np.ascontiguousarray(_array(y).reshape(len(y), modules, rows * columns).swapaxes(0, 1))
         image = np.zeros((len(y), math.prod(self.grid.shape)), seen.dtype)
 
         def job(start: int, stop: int) -> None:
@@ -111,5 +112,6 @@ class PinholeSystem(SystemOperator):
 
 def _array(x: Tensor) -> np.ndarray:
     """[batch, everything else] on the CPU, in float64 if it came so, else in float32."""
+    require_floating(x)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return np.asarray(x.detach().to("cpu", dtype).reshape(len(x), -1).contiguous().numpy())
+    return np.asarray(x.detach().to("cpu", dtype).flatten(1).contiguous().numpy())

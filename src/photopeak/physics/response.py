@@ -39,6 +39,19 @@ class Collimator:
     septa_mm: float = 0.2
     septa_per_cm: float = LEAD_PER_CM_AT_140_KEV
 
+    def __post_init__(self) -> None:
+        positive = (self.hole_mm, self.length_mm, self.septa_per_cm)
+        walls = (self.intrinsic_fwhm_mm, self.septa_mm)
+        known = all(0 < v < math.inf for v in positive) and all(0 <= v < math.inf for v in walls)
+        if not known or self.effective_length_mm <= 0:
+            raise BadArgument(
+                f"collimator {self.name!r} with hole_mm {self.hole_mm:g}, length_mm {self.length_mm:g}, "
+                f"intrinsic_fwhm_mm {self.intrinsic_fwhm_mm:g}, septa_mm {self.septa_mm:g}, "
+                f"septa_per_cm {self.septa_per_cm:g}",
+                needed="positive lengths, and holes longer than what septa let through at both ends",
+                remedy="Give millimetres, and the septa's attenuation in 1/cm.",
+            )
+
     @property
     def effective_length_mm(self) -> float:
         """Hole length less what the septa let through at both ends."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from photopeak.core import Camera, Grid, SystemOperator, Volume
 from photopeak.core.errors import BadArgument, GridMismatch, ShapeMismatch
 from photopeak.core.units import ANNIHILATION_KEV, MM_PER_CM
+from photopeak.physics.arguments import checked_views, require_floating
 from photopeak.physics.attenuation import checked_mu
 from photopeak.physics.joseph import JosephLines
 from photopeak.physics.response import FWHM_PER_SIGMA, gaussian_toeplitz
@@ -108,7 +109,7 @@ class Ring(Camera):
 
     def views(self, indices: Sequence[int]) -> "Ring":
         """The camera at some of its views."""
-        return replace(self, angles_deg=tuple(self.angles_deg[i] for i in indices))
+        return replace(self, angles_deg=tuple(self.angles_deg[i] for i in checked_views(indices, len(self.angles_deg))))
 
     def system(self, grid: Grid, mu: Volume | None = None, *, engine: Engine = "joseph") -> "RingSystem":
         """The operator on an axial grid whose slices are the planes; voxels may be of any size in the plane.
@@ -196,13 +197,16 @@ class RingSystem(SystemOperator):
         return self.camera.projection_shape
 
     def views(self, indices: Sequence[int]) -> "RingSystem":
+        camera = self.camera.views(indices)
         survival = None if self.survival is None else self.survival[list(indices)]
-        return RingSystem(self.camera.views(indices), self.grid, self._engine, survival)
+        return RingSystem(camera, self.grid, self._engine, survival)
 
     def _forward(self, x: Tensor) -> Tensor:
+        require_floating(x)
         return self._attenuated(self._lines.forward(self._blurred(x)) * self._bins_per_mm)
 
     def _adjoint(self, y: Tensor) -> Tensor:
+        require_floating(y)
         return self._blurred(self._lines.adjoint(self._attenuated(y) * self._bins_per_mm))
 
     def _attenuated(self, lines: Tensor) -> Tensor:

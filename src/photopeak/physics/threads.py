@@ -1,4 +1,4 @@
-"""Compiled kernels over torch's threads: each thread runs one contiguous share inside one call that releases the GIL."""
+"""Compiled kernels over torch's threads: each runs one contiguous share inside one call that releases the GIL."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

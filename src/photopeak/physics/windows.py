@@ -119,6 +119,7 @@ def _smoothed(counts: Tensor, fwhm_px: float) -> Tensor:
         raise BadArgument(f"smooth_fwhm_px={fwhm_px:g}", needed="at least zero", remedy="Give pixels.")
     if fwhm_px == 0:
         return counts
+    counts = counts.to(torch.promote_types(counts.dtype, torch.float32))
     sigma = torch.tensor([fwhm_px / FWHM_PER_SIGMA], dtype=counts.dtype, device=counts.device)
     rows, columns = (gaussian_toeplitz(size, sigma)[0] for size in counts.shape[-2:])
     rows, columns = rows / rows.sum(0), columns / columns.sum(0)

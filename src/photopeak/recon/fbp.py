@@ -14,7 +14,7 @@ from photopeak.core import LinearOperator
 from photopeak.core.errors import BadArgument, ShapeMismatch
 from photopeak.core.units import MM_PER_CM
 from photopeak.recon.butterworth import edge, gain, require_positive
-from photopeak.recon.updates import sensitivity
+from photopeak.recon.updates import require_counts, sensitivity
 
 ANGLE_TOLERANCE_DEG = 0.05
 SEEN_BY_ALL = 0.95
@@ -50,15 +50,22 @@ def fbp(
 
     Raises
     ------
-    BadArgument : other angles, lengths that are not positive. ShapeMismatch : another number of angles than views.
+    BadArgument : other angles, lengths that are not positive, whole numbers for counts.
+    ShapeMismatch : another number of angles than views, counts of another shape than A gives.
+    BadValues : counts that are NaN, infinite or negative.
     """
     views = counts.shape[-3]
     _check_angles(angles_deg, views)
-    voxel_mm, row_mm = voxel_mm or bin_mm, row_mm or bin_mm
-    if min(bin_mm, voxel_mm, row_mm) <= 0:
-        raise BadArgument(f"bin_mm={bin_mm}", needed="positive lengths", remedy="Give the camera's pixel.")
+    voxel_mm, row_mm = (bin_mm if size is None else size for size in (voxel_mm, row_mm))
+    if not all(0 < size < math.inf for size in (bin_mm, voxel_mm, row_mm)):
+        raise BadArgument(
+            f"bin_mm={bin_mm}, voxel_mm={voxel_mm}, row_mm={row_mm}",
+            needed="positive lengths",
+            remedy="Give the camera's pixel.",
+        )
     if cutoff_per_cm is not None:
         require_positive(cutoff_per_cm, order)
+    require_counts(A, counts, 0.0)
     filtered = _filtered(counts, bin_mm, row_mm, cutoff_per_cm, order)
     seen = sensitivity(A, counts) / views
     nz, ny, nx = A.domain_shape

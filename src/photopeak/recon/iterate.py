@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from photopeak.core import SystemOperator
-from photopeak.core.errors import BadArgument, BadValues
+from photopeak.core.errors import BadArgument, BadValues, ShapeMismatch
 from photopeak.recon.priors import Prior
 from photopeak.recon.stopping import Stop
-from photopeak.recon.updates import Update, bsrem_update, em_update, inverse_sensitivity, osl_update
+from photopeak.recon.updates import Update, bsrem_update, em_update, inverse_sensitivity, osl_update, require_counts
 
 Watch = Callable[[int, Tensor], None]
 LEAST_OF_MEAN = 1e-6
@@ -74,9 +74,11 @@ def osem(
 
     Raises
     ------
-    BadArgument, BadValues : numbers that make no loop; counts that are NaN, negative or all zero.
+    BadArgument : numbers that make no loop.
+    BadValues : counts, background or start that are NaN, infinite or negative; counts that are all zero.
+    ShapeMismatch : counts or background of other views or pixels than those of A, a start on another grid.
     """
-    parts = _parts(counts, iterations, subsets)
+    parts = _parts(A, counts, background, start, iterations, subsets)
     steps: list[Update] = []
     seen = torch.zeros(A.domain_shape, dtype=torch.bool, device=counts.device)
     for part in parts:
@@ -118,12 +120,12 @@ def bsrem(
     start : first image, positive; one pass of OSEM unless given.
     A, counts, iterations, subsets, prior, beta, background, stop, watch : as for `osem`.
     """
-    parts = _parts(counts, iterations, subsets)
+    parts = _parts(A, counts, background, start, iterations, subsets)
     if not relaxation >= 0:
         raise BadArgument(f"relaxation={relaxation}", needed="at least 0", remedy="0.1 is a good number.")
     image = osem(A, counts, iterations=1, subsets=subsets, background=background) if start is None else start
     inverse = inverse_sensitivity(A, counts)
-    least = LEAST_OF_MEAN * float(image.mean())
+    least = LEAST_OF_MEAN * image.mean((-3, -2, -1), keepdim=True)
     blocks = [(A.views(part), counts[..., part, :, :], _part(background, part)) for part in parts]
 
     def steps(iteration: int) -> Iterable[Update]:
@@ -168,20 +170,42 @@ def _repeated(passes: Iterable[Iterable[Update]], image: Tensor, stop: Stop | No
     return image
 
 
-def _parts(counts: Tensor, iterations: int, subsets: int) -> list[list[int]]:
-    views = counts.shape[-3]
+def _parts(
+    A: SystemOperator,
+    counts: Tensor,
+    background: Tensor | float,
+    start: Tensor | None,
+    iterations: int,
+    subsets: int,
+) -> list[list[int]]:
+    """The views of each subset, once all that the loop is given makes sense."""
+    views = A.range_shape[0]
     if not 1 <= subsets <= views or iterations < 1:
         raise BadArgument(
             f"{iterations} iterations of {subsets} subsets",
             needed=f"at least 1, and 1 to {views} subsets",
             remedy="Use fewer subsets.",
         )
-    if not torch.isfinite(counts).all() or bool((counts < 0).any()) or not bool((counts > 0).any()):
-        raise BadValues(
-            "counts that are NaN, negative or all zero", needed="measured counts", remedy="Check the projections."
-        )
+    require_counts(A, counts, background)
+    if not bool((counts > 0).any()):
+        raise BadValues("counts that are all zero", needed="measured counts", remedy="Check the projections.")
+    if start is not None:
+        _require_image(A, start)
     return dealt(views, subsets)
 
 
+def _require_image(A: SystemOperator, start: Tensor) -> None:
+    if tuple(start.shape[-3:]) != A.domain_shape:
+        raise ShapeMismatch(
+            f"start of shape {tuple(start.shape)}",
+            needed=f"[..., {', '.join(map(str, A.domain_shape))}], the grid of A",
+            remedy="Resample it: volume.on(grid).",
+        )
+    if not torch.isfinite(start).all() or bool((start < 0).any()):
+        raise BadValues(
+            "start with NaN, infinite or negative voxels", needed="at least 0", remedy="Use start.clamp(min=0)."
+        )
+
+
 def _part(background: Tensor | float, part: list[int]) -> Tensor | float:
-    return background[..., part, :, :] if isinstance(background, Tensor) else background
+    return background[..., part, :, :] if isinstance(background, Tensor) and background.ndim else background

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from photopeak.core import LinearOperator
-from photopeak.core.errors import BadArgument
+from photopeak.core.errors import BadArgument, BadValues, ShapeMismatch
 from photopeak.recon.priors import Prior
 
 Update = Callable[[Tensor], Tensor]
@@ -36,7 +36,12 @@ def em_update(
     Returns
     -------
     Update : ``x -> x / (A^T 1) * A^T(y / (A x + b))``; voxels that no bin of A sees stay as they are.
+
+    Raises
+    ------
+    ShapeMismatch, BadArgument, BadValues : as `require_counts`.
     """
+    require_counts(A, counts, background)
     known = inverse_sensitivity(A, counts) if inverse is None else inverse
 
     def update(image: Tensor) -> Tensor:
@@ -87,7 +92,7 @@ def bsrem_update(
     beta: float,
     *,
     step: float,
-    least: float,
+    least: Tensor | float,
     inverse: Tensor,
     background: Tensor | float = 0.0,
 ) -> Update:
@@ -96,7 +101,8 @@ def bsrem_update(
     Parameters
     ----------
     step : relaxation; 1 without a prior is the EM step of a block that has its share of the sensitivity.
-    least : smallest value of a voxel that is seen, more than 0, since a voxel at 0 could never leave it.
+    least : smallest value of a voxel that is seen, more than 0, since a voxel at 0 could never leave it; a number, or
+        [..., 1, 1, 1] for each image of a batch.
     inverse : of the sensitivity that scales the step; the same image for every block, or there is no convergence.
     A, counts, prior, beta, background : as for `osl_update`; of one block of views, beta its share.
 
@@ -105,10 +111,12 @@ def bsrem_update(
     Update : ``x -> max(x + step * x / s * (A^T(y / (A x + b) - 1) - beta * gradient of prior), least)``.
     """
     _check_beta(beta)
+    require_counts(A, counts, background)
 
     def update(image: Tensor) -> Tensor:
         uphill = A.T(_ratio(A, image, counts, background) - 1) - beta * prior.gradient(image)
-        return torch.where(inverse > 0, (image + step * image * inverse * uphill).clamp(min=least), image)
+        floor = torch.as_tensor(least, dtype=image.dtype, device=image.device)
+        return torch.where(inverse > 0, (image + step * image * inverse * uphill).clamp(min=floor), image)
 
     return update
 
@@ -123,6 +131,32 @@ def inverse_sensitivity(A: LinearOperator, like: Tensor) -> Tensor:
     total = sensitivity(A, like)
     seen = total > LEAST_SENSITIVITY * total.max()
     return torch.where(seen, 1 / torch.where(seen, total, 1.0), 0.0)
+
+
+def require_counts(A: LinearOperator, counts: Tensor, background: Tensor | float) -> None:
+    """What A could have counted: its shape, floating point, finite and not negative; the background likewise.
+
+    Raises
+    ------
+    ShapeMismatch, BadArgument, BadValues : they are not. (A bin that expects NaN would pass for one that sees nothing.)
+    """
+    given = {"counts": counts, "background": torch.as_tensor(background)}
+    for name, values in given.items():
+        is_number = name == "background" and values.ndim == 0
+        if not is_number and tuple(values.shape[-len(A.range_shape) :]) != tuple(A.range_shape):
+            raise ShapeMismatch(
+                f"{name} of shape {tuple(values.shape)}",
+                needed=f"[..., {', '.join(map(str, A.range_shape))}], the views and pixels of A",
+                remedy="Give the system of the views that were counted: A.views(...).",
+            )
+        if not (is_number or values.is_floating_point()):
+            raise BadArgument(f"{name} in {values.dtype}", needed="floating point", remedy="Use counts.float().")
+        if not torch.isfinite(values).all() or bool((values < 0).any()):
+            raise BadValues(
+                f"{name} that are NaN, infinite or negative",
+                needed="finite numbers of at least 0",
+                remedy="Check the projections.",
+            )
 
 
 def _ratio(A: LinearOperator, image: Tensor, counts: Tensor, background: Tensor | float) -> Tensor:

@@ -3,7 +3,7 @@
 Mass attenuation coefficients are NIST's; the table lists linear ones at the usual densities.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,9 @@ _MU = {
     "rv_wall": _MUSCLE,
     "blood": (0.1610, 0.1006),
     "adipose": _ADIPOSE,
+    "heart_fat": _ADIPOSE,
     "muscle": _MUSCLE,
+    "diaphragm": _MUSCLE,
     "breast": (0.1553, 0.0970),
     "mediastinum": (0.1540, 0.0963),
     "viscera": (0.1530, 0.0957),
@@ -39,6 +41,8 @@ _MU = {
     "air": (0.0, 0.0),
 }
 _SLAB_VOXELS = 400_000
+STILL = frozenset({"bone", "muscle", "breast", "adipose", "air"})
+"""Tissues of the wall of the trunk, and the windpipe: breathing leaves them where they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +78,18 @@ class Anatomy:
     def lv_cavity(self) -> Array:
         return self.fractions["lv_cavity"]
 
-    def mu(self, energy_kev: float = TC99M_KEV) -> Volume:
-        """Linear attenuation, 1/cm, at 140.5 or 511 keV."""
+    @property
+    def room(self) -> Array:
+        """The part of each voxel, [z, y, x], that is filled by what rides on the breath."""
+        return self.weighted(dict.fromkeys(self.fractions, 1.0), self.riding)
+
+    @property
+    def riding(self) -> frozenset[str]:
+        """Tissues that breathing moves along the body."""
+        return frozenset(self.fractions) - STILL
+
+    def mu(self, energy_kev: float = TC99M_KEV, tissues: Collection[str] | None = None) -> Volume:
+        """Linear attenuation, 1/cm, at 140.5 or 511 keV; of all tissues or of some."""
         energies = (TC99M_KEV, ANNIHILATION_KEV)
         if energy_kev not in energies:
             raise BadArgument(
@@ -88,10 +102,15 @@ class Anatomy:
         dense = (self.patient.bone_mu_per_cm - _MUSCLE[0]) / (_CORTICAL[0] - _MUSCLE[0])
         table["bone"] = _MUSCLE[column] + dense * (_CORTICAL[column] - _MUSCLE[column])
         table["lung"] = self.patient.lung_mu_per_cm * _WATER[column] / _WATER[0]
+        return Volume.from_numpy(self.weighted(table, tissues), self.grid, attenuation(energy_kev))
+
+    def weighted(self, table: Mapping[str, float], tissues: Collection[str] | None = None) -> Array:
+        """Each tissue's fraction times its value in `table`, summed over all tissues or over some."""
         total = np.zeros(self.grid.shape, dtype=np.float32)
         for tissue, fraction in self.fractions.items():
-            total += np.float32(table[tissue]) * fraction
-        return Volume.from_numpy(total, self.grid, attenuation(energy_kev))
+            if tissues is None or tissue in tissues:
+                total += np.float32(table.get(tissue, 0.0)) * fraction
+        return total
 
 
 def build_anatomy(patient: Patient, grid: Grid, *, oversample: int = 2) -> Anatomy:

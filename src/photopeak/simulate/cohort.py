@@ -13,10 +13,15 @@ SHUFFLED = torch.randperm(424, generator=torch.Generator().manual_seed(1)).tolis
 
 
 def patient_names(studies: int) -> list[str]:
-    """Names of a cohort's patients."""
+    """Names of a cohort's people."""
     if studies < 1:
         raise BadArgument(f"{studies} studies", needed="at least 1", remedy="Ask for more.")
     return [f"patient_{number:04d}" for number in range(studies)]
+
+
+def scan_names(person: str) -> dict[str, str]:
+    """Names of a person's scans by state."""
+    return {state: f"{person}_{state}" for state in ("stress", "rest")}
 
 
 def split_of(number: int) -> str:

@@ -4,8 +4,6 @@ The axis of the body is x = y = 0 and the left ventricle's middle is at z = 0. S
 with the patient; nothing here is a measurement of a person.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from photopeak.simulate.population import Patient
@@ -18,15 +16,15 @@ from photopeak.simulate.shapes import (
     grown,
     half_space,
     intersection,
-    outside,
     smooth_union,
     superellipse,
     tube,
 )
+from photopeak.simulate.trunk import TALL_MM, Trunk
 from photopeak.simulate.ventricle import LeftVentricle
 
 Layers = list[tuple[str, Shape]]
-_TALL = (-400.0, 320.0)
+_BREAST_Z_MM = 38.0
 
 
 def layout(patient: Patient) -> Layers:
@@ -36,130 +34,17 @@ def layout(patient: Patient) -> Layers:
     return [
         *_heart(patient, trunk),
         *_bones(trunk),
+        *_hernia(patient, trunk),
         *_vessels(patient, trunk),
         *_abdomen(patient, trunk),
         *_mediastinum(patient, trunk),
         ("lung", trunk.lungs()),
+        ("diaphragm", trunk.inside()),
         *_limbs(patient, trunk),
         ("breast", grown(chest, -2.0 - 0.12 * patient.breast_mm)),
         ("adipose", chest),
         ("adipose", trunk.skin()),
     ]
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """The walls of chest and abdomen, and the diaphragm between them."""
-
-    patient: Patient
-
-    @property
-    def half_width(self) -> float:
-        return self.patient.chest_width_mm / 2
-
-    @property
-    def half_depth(self) -> float:
-        return self.patient.chest_depth_mm / 2
-
-    @property
-    def inner_width(self) -> float:
-        """Half width inside the ribs at the heart."""
-        return self.half_width - self.patient.fat_mm - 15.0
-
-    @property
-    def inner_depth(self) -> float:
-        return self.half_depth - self.patient.fat_mm - 15.0
-
-    @property
-    def inner_y(self) -> float:
-        """The back has more muscle than the front."""
-        return -5.0
-
-    @property
-    def spine_y(self) -> float:
-        return self.half_depth - self.patient.fat_mm - 44.0
-
-    @property
-    def left_dome(self) -> float:
-        return LeftVentricle.of(self.patient).lowest_mm + self.patient.left_dome_mm
-
-    @property
-    def right_dome(self) -> float:
-        return self.left_dome + self.patient.right_dome_mm
-
-    def skin(self, depth_mm: float = 0.0) -> Shape:
-        """The trunk's outline, `depth_mm` under the skin."""
-        belly = self.patient.belly
-
-        def width(z: Array) -> Array:
-            return self.half_width * (1 - 0.14 * _rise(z, 50, 190) + 0.5 * belly * _rise(-z, 40, 170)) - depth_mm
-
-        def depth(z: Array) -> Array:
-            return self.half_depth * (1 - 0.22 * _rise(z, 20, 190) + belly * _rise(-z, 40, 170)) - depth_mm
-
-        return superellipse(width, depth, 0.0, 2.6, _TALL, (1.3 * self.half_width, 1.3 * self.half_depth))
-
-    def inside(self, by_mm: float = 0.0) -> Shape:
-        """The space inside the ribs, closed above the lungs; `by_mm` moves its wall outward."""
-        top = self.patient.lung_top_mm
-
-        def narrowing(z: Array) -> Array:
-            return np.sqrt(np.clip(1 - (np.maximum(z - 10, 0) / (top - 10)) ** 2, 1e-3, 1))
-
-        return superellipse(
-            lambda z: self.inner_width * narrowing(z) ** 0.9 + by_mm,
-            lambda z: self.inner_depth * narrowing(z) ** 0.7 + by_mm,
-            self.inner_y,
-            2.4,
-            (_TALL[0], top),
-            (self.inner_width + by_mm, self.inner_depth + by_mm),
-        )
-
-    def front_y(self, z: Array | float) -> Array:
-        """The inside of the breastbone in the midline."""
-        part = np.clip(1 - (np.maximum(z - 10, 0) / (self.patient.lung_top_mm - 10)) ** 2, 1e-3, 1)
-        return self.inner_y - self.inner_depth * part**0.35
-
-    def diaphragm_mm(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Height of the diaphragm over (x, y), and how much steeper than level its surface is."""
-        rim = min(self.left_dome, self.right_dome) - 85.0
-        reach = 0.56 * self.inner_width
-        # It is attached higher in front than behind.
-        deep = np.where(y < -12, 1.5, 0.95) * np.float32(self.inner_depth)
-        square_sum: Array = np.full(1, 1e-6, dtype=np.float32)
-        slope_x: Array = np.zeros(1, dtype=np.float32)
-        slope_y: Array = np.zeros(1, dtype=np.float32)
-        for side, top in ((-1, self.right_dome), (1, self.left_dome)):
-            u, v = (x - side * 0.82 * reach) / reach, (y + 12) / deep
-            square = u * u + v * v
-            power = ((top - rim) * np.exp(-square * square)) ** 2
-            square_sum = square_sum + power
-            slope_x = slope_x - power * 4 * square * u / reach
-            slope_y = slope_y - power * 4 * square * v / deep
-        bump = np.sqrt(square_sum)
-        return rim + bump, np.sqrt(1 + (slope_x**2 + slope_y**2) / square_sum)
-
-    def below_diaphragm(self, gap_mm: float = 0.0) -> Shape:
-        def distance(x: Array, y: Array, z: Array) -> Array:
-            height, steepness = self.diaphragm_mm(x, y)
-            return (z - height) / steepness + gap_mm
-
-        return boxed(distance, (-1e6, -1e6, -1e6), (1e6, 1e6, max(self.left_dome, self.right_dome) + 25.0))
-
-    def abdomen(self) -> Shape:
-        """The peritoneal space under a diaphragm 4 mm thick."""
-        return intersection(self.below_diaphragm(4.0), self.inside())
-
-    def lungs(self) -> Shape:
-        space = intersection(outside(self.below_diaphragm()), self.inside())
-        lowest = min(self.left_dome, self.right_dome) - 90.0
-        return boxed(space.distance, (space.low[0], space.low[1], lowest), space.high)
-
-
-def _rise(z: Array, start: float, stop: float) -> Array:
-    """0 before `start`, 1 after `stop`, smooth between."""
-    part = np.clip((z - start) / (stop - start), 0, 1)
-    return part * part * (3 - 2 * part)
 
 
 def _heart(patient: Patient, trunk: Trunk) -> Layers:
@@ -177,8 +62,8 @@ def _heart(patient: Patient, trunk: Trunk) -> Layers:
         ("rv_wall", right),
         ("blood", left_atrium),
         ("blood", right_atrium),
-        ("adipose", intersection(grown(right, 4.0), trunk.inside())),
-        ("adipose", intersection(pad, trunk.inside())),
+        ("heart_fat", intersection(grown(right, 4.0), trunk.inside())),
+        ("heart_fat", intersection(pad, trunk.inside())),
     ]
 
 
@@ -218,7 +103,7 @@ def _bones(trunk: Trunk) -> Layers:
 
     def column(half_width: float, centre_y: float, half_depth: float) -> Shape:
         size = (half_width, half_depth)
-        bar = superellipse(lambda z: half_width + 0 * z, lambda z: half_depth + 0 * z, centre_y, 2.2, _TALL, size)
+        bar = superellipse(lambda z: half_width + 0 * z, lambda z: half_depth + 0 * z, centre_y, 2.2, TALL_MM, size)
         return boxed(lambda x, y, z: np.maximum(bar.distance(x, y, z), vertebra(z)), bar.low, bar.high)
 
     def ribs(x: Array, y: Array, z: Array) -> Array:
@@ -245,9 +130,9 @@ def _abdomen(patient: Patient, trunk: Trunk) -> Layers:
     space, size = trunk.abdomen(), patient.stomach_scale
     liver = intersection(
         space,
-        half_space((0.55, 0.1, -1.0), 86.0 - right),
-        half_space((0.75, 1.0, 0.0), 22.0),
-        half_space((1.2, 0.3, -1.0), 0.7 * wide - left),
+        half_space((0.55, 0.1, -1.0), patient.liver_mm - right),
+        half_space((0.75, 1.0, 0.0), 16.0),
+        half_space((1.2, 0.3, -1.0), 0.5 * wide - left),
     )
     path = [(0.50 * wide, 26, left - 36), (0.46 * wide, -18, left - 58), (0.10 * wide, -44, left - 92)]
     stomach = tube(path, [33 * size, 28 * size, 17 * size])
@@ -268,6 +153,17 @@ def _abdomen(patient: Patient, trunk: Trunk) -> Layers:
     return [(name, intersection(shape, space)) for name, shape in organs] + [("liver", liver), ("viscera", space)]
 
 
+def _hernia(patient: Patient, trunk: Trunk) -> Layers:
+    """The part of a stomach that has slid through the diaphragm: between the heart and the spine."""
+    if not patient.hernia_mm:
+        return []
+    lv, size = LeftVentricle.of(patient), patient.hernia_mm
+    front = lv.at(0, 0, -lv.length_mm / 2)[1] + 20
+    middle = (18.0, (front + trunk.spine_y - 16) / 2 + 8, lv.lowest_mm + 0.9 * size)
+    sac = intersection(ellipsoid(middle, (1.2 * size, 0.9 * size, size)), trunk.inside())
+    return [("stomach", grown(sac, -4.0)), ("stomach_wall", sac)]
+
+
 def _mediastinum(patient: Patient, trunk: Trunk) -> Layers:
     lv = LeftVentricle.of(patient)
     top = patient.lung_top_mm
@@ -275,21 +171,25 @@ def _mediastinum(patient: Patient, trunk: Trunk) -> Layers:
     front = [(0, float(trunk.front_y(z)) + 4, z) for z in (-50.0, 30.0, 110.0)]
     shapes = [
         ellipsoid((2, float(middle), 80), (32, 62, top - 15)),
-        tube([(0, trunk.spine_y + 6, -400), (0, trunk.spine_y + 6, 320)], [27, 27]),
         tube([lv.at(-lv.radius_mm, 0, -20), (0, trunk.spine_y - 10, -10)], [34, 26]),
     ]
     retrosternal = intersection(tube(front, [15, 11, 9]), trunk.inside())
-    return [("adipose", retrosternal), *(("mediastinum", intersection(shape, trunk.inside())) for shape in shapes)]
+    beside_spine = tube([(0, trunk.spine_y + 6, -400), (0, trunk.spine_y + 6, 320)], [27, 27])
+    return [
+        ("muscle", intersection(beside_spine, trunk.inside())),
+        ("heart_fat", retrosternal),
+        *(("mediastinum", intersection(shape, trunk.inside())) for shape in shapes),
+    ]
 
 
 def _limbs(patient: Patient, trunk: Trunk) -> Layers:
     """Arms and the muscle of the trunk; an arm that is up leaves the chest above the heart."""
     fat, wide = patient.fat_mm, trunk.half_width
-    thick = 38.0 + 0.5 * fat
+    thick = 35.0 + 0.5 * fat
     if patient.arms_up:
         path = [(0.62 * wide, 15.0, 125.0), (0.98 * wide, 5.0, 190.0), (1.15 * wide, 0.0, 320.0)]
     else:
-        beside = wide + thick + 6
+        beside = wide + thick - 10
         path = [(0.72 * wide, 12.0, 165.0), (beside, 15.0, 110.0), (beside, 20.0, -400.0)]
     arms = [[(side * x, y, z) for x, y, z in path] for side in (-1, 1)]
     return [
@@ -303,13 +203,13 @@ def _limbs(patient: Patient, trunk: Trunk) -> Layers:
 def _bust(patient: Patient, trunk: Trunk) -> Shape:
     """Breasts lying to the sides of a supine chest, running smoothly into it."""
     size = patient.breast_mm
-    spread, part = 38.0 + 0.6 * size, 0.54
+    spread, part = 38.0 + 0.6 * size, 0.51
     surface = -trunk.half_depth * (1 - part**2.6) ** (1 / 2.6)
     breasts = []
     for side in (-1, 1):
         turn = np.deg2rad(22.0) * side
         axes = np.array([[np.cos(turn), np.sin(turn), 0], [np.sin(turn), -np.cos(turn), 0], [0, 0, 1]])
-        centre = (side * part * trunk.half_width, surface + 8, -5.0)
+        centre = (side * part * trunk.half_width, surface + 8, _BREAST_Z_MM)
         breasts.append(ellipsoid(centre, (spread, size + 6, 1.1 * spread), axes))
     blend = 6.0 + 0.25 * size
     joined = smooth_union([trunk.skin(), *breasts], blend)

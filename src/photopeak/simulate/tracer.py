@@ -1,10 +1,13 @@
 """Where the tracer is: uptake of every tissue, with the patient's perfusion defects in the left ventricle."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from photopeak.core import COUNTS, Volume
 from photopeak.simulate.anatomy import Anatomy
-from photopeak.simulate.population import Defect, Patient
+from photopeak.simulate.disease import Defect
+from photopeak.simulate.population import Patient
 from photopeak.simulate.shapes import Array
 from photopeak.simulate.ventricle import LeftVentricle
 
@@ -12,8 +15,10 @@ from photopeak.simulate.ventricle import LeftVentricle
 _LIKE = {
     "lv_cavity": "blood",
     "breast": "adipose",
+    "heart_fat": "adipose",
     "mediastinum": "blood",
     "viscera": "muscle",
+    "diaphragm": "muscle",
     "bowel": "gut",
     "stomach_wall": "gut",
     "stomach": "adipose",
@@ -23,14 +28,17 @@ _DEPTH_EDGE = 0.08
 _TRUTH_STEP_MM = 1.5
 
 
-def activity(anatomy: Anatomy) -> Volume:
-    """Tracer concentration over that of remote myocardium, [z, y, x]; scale it to counts when it is acquired."""
-    uptake = tissue_uptake(anatomy.patient)
-    total = np.zeros(anatomy.grid.shape, dtype=np.float32)
-    for tissue, fraction in anatomy.fractions.items():
-        if tissue != "lv_wall":
-            total += np.float32(uptake.get(tissue, 0.0)) * fraction
-    return Volume.from_numpy(total + myocardium(anatomy).numpy(), anatomy.grid, COUNTS)
+def activity(anatomy: Anatomy, tissues: Collection[str] | None = None) -> Volume:
+    """Tracer concentration over that of remote myocardium, [z, y, x]; scale it to counts when it is acquired.
+
+    Parameters
+    ----------
+    tissues : those that are wanted; all unless given.
+    """
+    total = anatomy.weighted(tissue_uptake(anatomy.patient), tissues)
+    if tissues is None or "lv_wall" in tissues:
+        total = total + myocardium(anatomy).numpy()
+    return Volume.from_numpy(total, anatomy.grid, COUNTS)
 
 
 def myocardium(anatomy: Anatomy) -> Volume:
@@ -46,7 +54,7 @@ def tissue_uptake(patient: Patient) -> dict[str, float]:
     """Concentration of every tissue but the left ventricular wall over that of remote myocardium."""
     uptake = dict(patient.uptake)
     uptake |= {tissue: uptake[model] for tissue, model in _LIKE.items()}
-    if patient.hot_gut != "none":
+    if patient.hot_gut in _HOT_TISSUE:
         uptake[_HOT_TISSUE[patient.hot_gut]] = uptake["hot_gut"]
     return uptake
 
