@@ -23,7 +23,9 @@ from photopeak.cardiac.polar import LVSurface, polar_map
 from photopeak.cardiac.segments import segment_means
 from photopeak.cli import simulate as cli
 from photopeak.core import Study
+from photopeak.core.random import stream
 from photopeak.methods.osem import Osem
+from photopeak.simulate.population import draw_scans
 
 MID_ANTERIOR, MID_INFERIOR = 7, 10
 
@@ -82,7 +84,7 @@ def physics(normals: int, seed: int, matrix: str) -> dict[str, Any]:
     people: dict[str, list[dict[str, Any]]] = {"M": [], "F": []}
     number = 0
     while min(map(len, people.values())) < normals:
-        sex = cli._Person.draw("p", number, seed, matrix).stress.sex
+        sex = draw_scans(stream(seed, number), name="p")[0].sex
         if len(people[sex]) < normals:
             people[sex].append(normal(number, seed, matrix))
         number += 1

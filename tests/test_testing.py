@@ -20,9 +20,9 @@ from photopeak.core import (
     Volume,
     attenuation,
 )
+from photopeak.core.camera import checked_views
 from photopeak.metrics.metric import Metric, metric
 from photopeak.metrics.nrmse import nrmse
-from photopeak.physics.arguments import checked_views
 from photopeak.physics.attenuation import checked_mu
 from photopeak.testing import check_camera, check_method, check_metric, check_operator
 

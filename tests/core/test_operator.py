@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from photopeak.core import LinearOperator
-from photopeak.core.errors import ShapeMismatch
+from photopeak.core.errors import BadArgument, ShapeMismatch
 from photopeak.testing import check_operator
 
 
@@ -76,6 +76,12 @@ def test_batch_axes_go_in_front(a, generator):
 def test_wrong_shapes_are_refused_by_name(a, shape):
     with pytest.raises(ShapeMismatch, match="Matrix was given shape"):
         a(torch.zeros(shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.complex64])
+def test_numbers_that_would_lose_what_the_operator_gives(a, dtype):
+    with pytest.raises(BadArgument, match="float32 or float64"):
+        a(torch.ones(4, dtype=dtype))
 
 
 def test_operators_that_do_not_fit_do_not_compose(a, b):

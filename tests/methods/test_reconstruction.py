@@ -18,7 +18,9 @@ from photopeak.methods.mlem import Mlem
 from photopeak.methods.osem import Osem
 from photopeak.methods.reconstruction import Reconstruction
 from photopeak.physics.parallel_hole import ParallelHole, ParallelHoleSystem
+from photopeak.physics.pinhole import Pinhole
 from photopeak.physics.ring import Ring
+from photopeak.physics.support import body_of
 from photopeak.testing import check_method
 
 GRID = Grid.regular((4, 20, 20), 12.0)
@@ -188,3 +190,17 @@ def test_every_reconstruction_is_found_by_name() -> None:
     assert {"osem", "mlem", "map_em", "fbp"} <= set(method_names())
     assert isinstance(method("map_em", prior="rdp"), MapEm)
     assert "reconstruction" not in method_names()
+
+
+def test_a_pinhole_image_stays_in_the_body():
+    grid = Grid.regular((8, 20, 20), 20.0)
+    points = grid.points()
+    body = (points[..., 0] / 130) ** 2 + (points[..., 1] / 100) ** 2 < 1
+    mu = Volume.from_numpy(0.15 * body, grid, attenuation(140.5))
+    camera = Pinhole.named("dnm_530c").few(5)
+    counts = camera.system(grid, mu)(torch.from_numpy(body.astype("float32")))
+    study = Study("pin", volumes={"mu": mu}, projections={"raw": Projections(counts, camera)})
+    found = Mlem("ac", iterations=3, scatter=None)(study)["ac"].data
+    inside = body_of(mu)
+    assert not bool(found[~inside].any())
+    assert bool(found[torch.from_numpy(body)].any())

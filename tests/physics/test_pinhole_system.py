@@ -65,7 +65,7 @@ def test_the_bits_do_not_depend_on_the_threads(generator):
     assert all(torch.equal(a, results[0][0]) and torch.equal(b, results[0][1]) for a, b in results)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_answer_has_the_type_of_the_question(dtype):
     system = COARSE.system(GRID)
     image = 1e4 * torch.ones(GRID.shape)
@@ -154,7 +154,7 @@ def test_a_start_that_is_zero_outside_the_body_keeps_what_the_field_cuts():
 def test_whole_or_complex_numbers_are_refused(dtype):
     system = COARSE.system(GRID)
     for one in (system, system.T):
-        with pytest.raises(BadArgument, match="floating-point"):
+        with pytest.raises(BadArgument, match="float32 or float64"):
             one(torch.ones(one.domain_shape, dtype=dtype))
 
 

@@ -102,3 +102,10 @@ def test_windows_of_two_orbits():
 def test_numbers_that_mean_nothing(arguments):
     with pytest.raises(BadArgument, match=next(iter(arguments))):
         dual_energy_window(_seen(LOWER), _seen(PEAK), **arguments)
+
+
+def test_counts_of_a_whole_type_are_smoothed_as_numbers(generator):
+    counts = torch.poisson(torch.full(SHAPE, 20.0), generator=generator)
+    whole, real = (Projections(c, CAMERA, LOWER) for c in (counts.int(), counts))
+    estimates = (triple_energy_window(one, _seen(PEAK), smooth_fwhm_px=3.0).counts for one in (whole, real))
+    assert torch.equal(*estimates)

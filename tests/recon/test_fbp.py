@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from photopeak.core import SystemOperator
-from photopeak.core.errors import BadArgument, ShapeMismatch
+from photopeak.core.errors import BadArgument, BadValues, ShapeMismatch
 from photopeak.recon.fbp import fbp
 
 SIZE, VOXEL_MM, RADIUS_MM = 48, 4.0, 60.0
@@ -144,7 +144,16 @@ def test_orbits_with_gaps_are_refused(angles):
         fbp(system, torch.ones(system.range_shape), angles_deg=angles, bin_mm=VOXEL_MM)
 
 
-@pytest.mark.parametrize("bad", [{"bin_mm": -4.0}, {"cutoff_per_cm": 0.0}, {"order": -1.0, "cutoff_per_cm": 0.4}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"bin_mm": -4.0},
+        {"voxel_mm": 0.0},
+        {"row_mm": float("nan")},
+        {"cutoff_per_cm": 0.0},
+        {"order": -1.0, "cutoff_per_cm": 0.4},
+    ],
+)
 def test_numbers_that_make_no_filter(bad):
     system = Interpolating(_turn(4, 180.0), VOXEL_MM, SIZE)
     with pytest.raises(BadArgument, match="positive"):
@@ -155,3 +164,10 @@ def test_another_number_of_angles():
     system = Interpolating(_turn(4, 180.0), VOXEL_MM, SIZE)
     with pytest.raises(ShapeMismatch, match="3 angles"):
         fbp(system, torch.ones(system.range_shape), angles_deg=system.angles_deg[:3], bin_mm=VOXEL_MM)
+
+
+def test_counts_that_are_none():
+    system = Interpolating(_turn(4, 180.0), VOXEL_MM, SIZE)
+    counts = torch.full(system.range_shape, float("nan"))
+    with pytest.raises(BadValues, match="counts"):
+        fbp(system, counts, angles_deg=system.angles_deg, bin_mm=VOXEL_MM)

@@ -19,8 +19,8 @@ from scipy.ndimage import gaussian_filter
 from photopeak.cardiac.find import WALL_MM, FoundHeart, find_heart
 from photopeak.core import Grid, Volume
 from photopeak.core.errors import HeartNotFound
+from photopeak.core.units import BODY_PER_CM
 
-BODY_PER_CM = 0.05
 TISSUE_PER_CM = 0.1
 STEP_MM = 6.4
 SMOOTHING_MM = 8.0

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from photopeak.core import Grid, Study, Volume
 
-BODY_PER_CM = 0.05
-
 
 def with_mu(study: "Study", path: Path, grid: "Grid", *, shift_mm: tuple[float, float, float]) -> "Study":
     """`study` with "mu" on the reconstruction's grid, averaged over its voxels; a CT becomes mu by its tube voltage."""
     from photopeak.core import Step, Volume
     from photopeak.core.errors import BadArgument, GridMismatch
+    from photopeak.core.units import BODY_PER_CM
     from photopeak.physics.attenuation import checked_mu
 
     isotope = study.facts.get("isotope", "Tc-99m")

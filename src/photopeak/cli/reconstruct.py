@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from photopeak.core import Grid, Projections, Study
+    from photopeak.core import Projections, Study
 
 LOG = "log.txt"
 OURS = {LOG, "dicom", *(f"{name}.nii.gz" for name in ("nac", "ac")), *(f"dicom/{name}.dcm" for name in ("nac", "ac"))}
@@ -44,10 +44,11 @@ def command(
 ) -> None:
     """Reconstruct measured or simulated projections, with attenuation correction where mu is given."""
     from photopeak.cli.mu import with_mu
+    from photopeak.methods.reconstruction import natural_grid
 
     study, dicom = _acquired(source, window=window, position=position, radius_mm=radius_mm, collimator=collimator)
     counts = _counts(study, gate)
-    grid = _grid(study, counts)
+    grid = natural_grid(study.projections[counts].camera)
     if mu is not None:
         study = with_mu(study, mu, grid, shift_mm=mu_shift_mm)
     study, scattered = _with_scatter(study, scatter, counts, corrected=mu is not None)
@@ -136,18 +137,6 @@ def _counts(study: "Study", gate: str) -> str:
             remedy="Choose one.",
         )
     return name
-
-
-def _grid(study: "Study", counts: str) -> "Grid":
-    from photopeak.core import Grid
-    from photopeak.core.errors import BadArgument
-    from photopeak.physics.parallel_hole import ParallelHole
-
-    camera = study.projections[counts].camera
-    if not isinstance(camera, ParallelHole):
-        raise BadArgument(f"a {camera.kind}", needed="parallel_hole", remedy="Reconstruct it in Python.")
-    rows, columns = camera.shape
-    return Grid.regular((rows, columns, columns), camera.pixel_mm)
 
 
 def _with_scatter(study: "Study", scatter: str, counts: str, *, corrected: bool) -> tuple["Study", str | None]:

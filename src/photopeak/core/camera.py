@@ -6,6 +6,7 @@ from typing import Any, overload
 
 from torch import Tensor
 
+from photopeak.core.errors import BadArgument
 from photopeak.core.grid import Grid
 from photopeak.core.operator import LinearOperator
 from photopeak.core.volume import Volume
@@ -77,3 +78,20 @@ class Camera(ABC):
     @classmethod
     @abstractmethod
     def from_dict(cls, record: dict[str, Any]) -> "Camera": ...
+
+
+def checked_views(indices: Sequence[int], views: int) -> list[int]:
+    """`indices` as a list, if there are some and a camera of so many views has them all.
+
+    Raises
+    ------
+    BadArgument : no view, or one that does not exist; counting from the end would name another view after a subset.
+    """
+    chosen = list(indices)
+    if not chosen or not all(0 <= index < views for index in chosen):
+        raise BadArgument(
+            f"views {chosen} of {views}",
+            needed=f"at least one of 0 to {views - 1}",
+            remedy="Count views from 0, in the camera's order.",
+        )
+    return chosen

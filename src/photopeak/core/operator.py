@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from photopeak.core.errors import ShapeMismatch
+from photopeak.core.errors import BadArgument, ShapeMismatch
 
 Shape = tuple[int, ...]
 
@@ -146,6 +146,12 @@ def _apply(operator: LinearOperator, x: Tensor, *, adjoint: bool) -> Tensor:
             f"{type(operator).__name__} was given shape {tuple(x.shape)}",
             needed=f"[..., {', '.join(map(str, expected))}]",
             remedy="Batch axes go in front.",
+        )
+    if x.dtype not in (torch.float32, torch.float64):
+        raise BadArgument(
+            f"{type(operator).__name__} was given {x.dtype}",
+            needed="float32 or float64",
+            remedy="Convert the data: whole numbers would cut weights below one to zero.",
         )
     batch = x.shape[: x.ndim - rank]
     flat = x.reshape(-1, *expected)

@@ -10,6 +10,11 @@ MM_PER_CM = 10.0
 TC99M_KEV = 140.5
 ANNIHILATION_KEV = 511.0
 
+MATTER_PER_CM = 0.02
+"""Air attenuates less, lung more."""
+BODY_PER_CM = 0.05
+"""Lung attenuates less, everything else in a body more."""
+
 
 @dataclass(frozen=True)
 class Quantity:

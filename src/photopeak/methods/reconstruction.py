@@ -10,6 +10,8 @@ from torch import Tensor
 from photopeak.core import COUNTS, Camera, Grid, Method, Projections, Study, SystemOperator, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.physics.parallel_hole import ParallelHole
+from photopeak.physics.pinhole import Pinhole
+from photopeak.physics.support import Within, body_of
 from photopeak.recon.butterworth import butterworth
 
 Watch = Callable[[int, Tensor], None]
@@ -27,6 +29,8 @@ class Reconstruction(Method):
     cutoff_per_cm, order : of the Butterworth filter; None for no filter.
     recover : model the resolution of a parallel-hole camera; other cameras always model theirs.
     scatter : name of the expected scatter that "ac" allows for; None to leave it in.
+    within : name of an attenuation map; nothing shines outside the body that it shows. "mu" for the "ac" of a pinhole
+        camera unless another is given, since air near a pinhole would take the counts of the body.
     grid : of the image; that of "mu" unless given, or a parallel-hole camera's own.
     watch : called with (iteration, image) after each pass; not part of the settings.
     """
@@ -38,6 +42,7 @@ class Reconstruction(Method):
     order: float = field(default=5.0, kw_only=True)
     recover: bool = field(default=False, kw_only=True)
     scatter: str | None = field(default="scatter", kw_only=True)
+    within: str | None = field(default=None, kw_only=True)
     grid: Grid | None = field(default=None, kw_only=True)
     watch: Watch | None = field(default=None, kw_only=True, repr=False)
 
@@ -46,7 +51,8 @@ class Reconstruction(Method):
             raise BadArgument(f"makes={self.makes!r}", needed="nac or ac", remedy="Choose one.")
         if self.makes == "nac":
             self.scatter = None
-        self.reads = ("mu",) if self.makes == "ac" else ()
+        maps = ("mu" if self.makes == "ac" else None, self.within)
+        self.reads = tuple(dict.fromkeys(filter(None, maps)))
         self.reads_projections = (self.counts, self.scatter) if self.scatter else (self.counts,)
         self.writes = (self.as_ or self.makes,)
 
@@ -75,8 +81,13 @@ class Reconstruction(Method):
         mu = study["mu"] if self.makes == "ac" else None
         background = study.projections[self.scatter].counts if self.scatter else 0.0
         grid = self.grid or (mu.grid if mu is not None else natural_grid(seen.camera))
-        image = self.image(self.modelled(seen.camera).system(grid, mu), grid, seen, background)
+        system = self._supported(self.modelled(seen.camera).system(grid, mu), study, seen.camera)
+        image = self.image(system, grid, seen, background)
         return {self.writes[0]: Volume(self.finished(image, grid), grid, COUNTS)}
+
+    def _supported(self, system: SystemOperator, study: Study, camera: Camera) -> SystemOperator:
+        within = self.within or ("mu" if self.makes == "ac" and isinstance(camera, Pinhole) else None)
+        return Within(system, body_of(study[within])) if within else system
 
 
 def natural_grid(camera: Camera) -> Grid:

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from photopeak.core import Camera, Grid, SystemOperator, Volume, attenuation
 from photopeak.core.errors import BadArgument
-from photopeak.physics.arguments import require_floating
+from photopeak.core.units import MATTER_PER_CM
 from photopeak.physics.attenuation import survival
 from photopeak.physics.cross_sections import WATER
 from photopeak.physics.esse_kernels import (
@@ -50,8 +50,6 @@ from photopeak.physics.rotate import rotation_matrix
 VOXEL_MM = 12.8
 AROUND_MM = 25.0
 THIN = 0.4
-MATTER_PER_CM = 0.02
-"""Air attenuates less, lung more."""
 
 
 class Esse(SystemOperator):
@@ -116,7 +114,6 @@ class Esse(SystemOperator):
         return some
 
     def _forward(self, x: Tensor) -> Tensor:
-        require_floating(x)
         slices, rows = self._overlaps(x)
         flat = _on_axes(x, slices, rows, rows).permute(2, 3, 0, 1).reshape(self._n**2, -1)
         seen = [self._view(place, x).forward(flat, self._spectrum(x)) for place in self._places()]
@@ -124,7 +121,6 @@ class Esse(SystemOperator):
         return _on_axes(torch.stack(seen, dim=1), up_rows, up_columns)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        require_floating(y)
         up_rows, up_columns = self._interpolations(y)
         counts = _on_axes(y, up_rows.T, up_columns.T).unbind(1)
         flat = y.new_zeros(self._n**2, len(y) * self._nz)

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numba
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from photopeak.core import EnergyWindow
-from photopeak.core.errors import BadArgument
+from photopeak.core.errors import BadArgument, UnreadableFile
 from photopeak.core.projections import TC99M_WINDOW
 from photopeak.core.units import MM_PER_CM, TC99M_KEV
 from photopeak.physics.cross_sections import ELECTRON_KEV, HIGHEST_KEV, LOWEST_KEV, WATER, klein_nishina_total
@@ -74,9 +74,14 @@ class ScatterKernels:
     @classmethod
     def load(cls, path: Path) -> "ScatterKernels":
         """Read what `save` wrote."""
-        with safe_open(path, framework="numpy") as file:
-            record = json.loads(file.metadata()["kernels"])
-            return cls(file.get_tensor("moments"), EnergyWindow(*record.pop("window_kev")), **record)
+        try:
+            with safe_open(path, framework="numpy") as file:
+                record = json.loads(file.metadata()["kernels"])
+                return cls(file.get_tensor("moments"), EnergyWindow(*record.pop("window_kev")), **record)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise UnreadableFile(
+                f"{path}: {error}", needed="scatter kernels", remedy="Make them: make_kernels(window).save(path)."
+            ) from error
 
 
 @functools.cache

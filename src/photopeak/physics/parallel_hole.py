@@ -15,15 +15,14 @@ import torch
 from torch import Tensor
 
 from photopeak.core import Camera, Grid, SystemOperator, Volume
+from photopeak.core.camera import checked_views
 from photopeak.core.errors import BadArgument, GridMismatch, ShapeMismatch
-from photopeak.physics.arguments import checked_views
+from photopeak.core.units import BODY_PER_CM
 from photopeak.physics.attenuation import checked_mu
 from photopeak.physics.parallel_hole_gemm import GemmEngine
 from photopeak.physics.response import FWHM_PER_SIGMA, GE_LEHR, Collimator, Kernel, Response
 
 Engine = Literal["auto", "gemm", "compiled"]
-BODY_PER_CM = 0.05
-"""What attenuates more is body; air and lung are less."""
 
 
 @dataclass(frozen=True)
@@ -240,11 +239,9 @@ class ParallelHoleSystem(SystemOperator):
         """The engine for data on this device."""
         on_cpu = data.device.type == "cpu"
         name = ("compiled" if on_cpu else "gemm") if self._engine == "auto" else self._engine
-        if (name == "compiled" and not on_cpu) or data.dtype not in (torch.float32, torch.float64):
+        if name == "compiled" and not on_cpu:
             raise BadArgument(
-                f"{data.dtype} on {data.device.type} for the {name} engine",
-                needed="float32 or float64, and a CPU for the compiled engine",
-                remedy='Convert the data, or use engine="gemm".',
+                f"data on {data.device.type} for the compiled engine", needed="a CPU", remedy='Use engine="gemm".'
             )
         if name not in self._engines:
             self._engines[name] = self._gemm() if name == "gemm" else self._compiled()

@@ -18,6 +18,8 @@ SOFT, BONE = 0, 1
 # Columns of Medium.table: first of each pair soft tissue, then bone, over the voxel's attenuation at 140.5 keV.
 TRANSPORT, INCOHERENT, COHERENT, MAJORANT, ACCEPTANCE, PER_SIGMA = 0, 2, 4, 6, 7, 8
 COLUMNS = 9
+PLANES_PER_VOXEL = 2
+"""Of distances at which the response is tabulated."""
 PRIMARY, SCATTER, PRIMARY_SQUARED, SCATTER_SQUARED = range(4)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -185,7 +187,7 @@ def path_out(z: float, y: float, x: float, dy: float, dx: float, mu: Array) -> t
 def _deposit(image: Array, square: Array, weight: float, z: float, y: float, x: float, detector: Detector) -> None:
     """Spread a count over the pixels as the camera's response at its distance does; squares go beside it."""
     side, back = x - detector.middle_x, y - detector.middle_y
-    plane = int(2.0 * (side * detector.sine - back * detector.cosine - detector.nearest) + 0.5)
+    plane = int(PLANES_PER_VOXEL * (side * detector.sine - back * detector.cosine - detector.nearest) + 0.5)
     row = detector.first_row + z - 0.5
     column = detector.middle_column + side * detector.cosine + back * detector.sine
     r, c = int(row + 0.5), int(column + 0.5)

@@ -38,7 +38,6 @@ _ENERGIES = 2048
 _NEGLIGIBLE = 1e-4
 _CHUNKS = 64
 _SHARES_OF_PIXEL = 16
-_PLANES_PER_VOXEL = 2
 _REACH_IN_SIGMA = 3.5
 
 
@@ -260,7 +259,7 @@ def _detector(camera: ParallelHole, view: int, shape: tuple[int, int, int], star
     _, n, _ = shape
     angle = math.radians(camera.angles_deg[view])
     nearest = -math.ceil(n / math.sqrt(2))
-    planes = np.arange(-2 * nearest * _PLANES_PER_VOXEL + 1) / _PLANES_PER_VOXEL + nearest
+    planes = np.arange(-2 * nearest * kernels.PLANES_PER_VOXEL + 1) / kernels.PLANES_PER_VOXEL + nearest
     taps, reach = _taps(camera, camera.radii_mm[view] - planes * camera.pixel_mm)
     pad = taps.shape[2]
     return kernels.Detector(

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from photopeak.core import Camera, Grid, Volume
+from photopeak.core.camera import checked_views
 from photopeak.core.errors import BadArgument, GridMismatch, UnreadableFile
 from photopeak.core.units import MM_PER_CM
-from photopeak.physics.arguments import checked_views
 from photopeak.physics.pinhole_matrix import Sight, Vector
 from photopeak.physics.pinhole_system import PinholeSystem
 

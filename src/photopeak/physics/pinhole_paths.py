@@ -11,10 +11,8 @@ import numpy as np
 
 from photopeak.core import Volume
 from photopeak.core.errors import BadArgument
-from photopeak.core.units import MM_PER_CM
+from photopeak.core.units import MATTER_PER_CM, MM_PER_CM
 from photopeak.physics.pinhole_matrix import Rays, Sight
-
-BODY_PER_CM = 0.02
 
 
 def survival(rays: Rays, sight: Sight, mu: Volume) -> np.ndarray:
@@ -50,7 +48,7 @@ def _depth_in_body(mu, pinhole, axes, box):
     for k in range(nz):
         for j in range(ny):
             for i in range(nx):
-                if mu[k, j, i] < BODY_PER_CM:
+                if mu[k, j, i] < MATTER_PER_CM:
                     continue
                 x, y, z = i - pinhole[0], j - pinhole[1], k - pinhole[2]
                 behind = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from photopeak.core import Camera, Grid, SystemOperator, Volume
-from photopeak.physics.arguments import require_floating
 from photopeak.physics.attenuation import checked_mu
 from photopeak.physics.pinhole_matrix import Rays, Sight, rays_of
 from photopeak.physics.pinhole_paths import require_outside_body, survival
@@ -112,6 +111,5 @@ class PinholeSystem(SystemOperator):
 
 def _array(x: Tensor) -> np.ndarray:
     """[batch, everything else] on the CPU, in float64 if it came so, else in float32."""
-    require_floating(x)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     return np.asarray(x.detach().to("cpu", dtype).flatten(1).contiguous().numpy())

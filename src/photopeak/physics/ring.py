@@ -15,18 +15,15 @@ import torch
 from torch import Tensor
 
 from photopeak.core import Camera, Grid, SystemOperator, Volume
+from photopeak.core.camera import checked_views
 from photopeak.core.errors import BadArgument, GridMismatch, ShapeMismatch
-from photopeak.core.units import ANNIHILATION_KEV, MM_PER_CM
-from photopeak.physics.arguments import checked_views, require_floating
+from photopeak.core.units import ANNIHILATION_KEV, BODY_PER_CM, MM_PER_CM
 from photopeak.physics.attenuation import checked_mu
 from photopeak.physics.joseph import JosephLines
 from photopeak.physics.response import FWHM_PER_SIGMA, gaussian_toeplitz
 from photopeak.physics.ring_parallelproj import ParallelprojLines
 
 Engine = Literal["joseph", "parallelproj"]
-
-BODY_PER_CM = 0.05
-"""Half of water at 511 keV: denser voxels are body, not air, cushion or couch foam."""
 
 
 class Lines(Protocol):
@@ -202,11 +199,9 @@ class RingSystem(SystemOperator):
         return RingSystem(camera, self.grid, self._engine, survival)
 
     def _forward(self, x: Tensor) -> Tensor:
-        require_floating(x)
         return self._attenuated(self._lines.forward(self._blurred(x)) * self._bins_per_mm)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        require_floating(y)
         return self._blurred(self._lines.adjoint(self._attenuated(y) * self._bins_per_mm))
 
     def _attenuated(self, lines: Tensor) -> Tensor:

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from photopeak.core import SystemOperator, Volume
 from photopeak.core.errors import BadValues, ShapeMismatch
-
-AIR_PER_CM = 0.01
-"""Lung attenuates four times as much."""
+from photopeak.core.units import MATTER_PER_CM
 
 
 class Within(SystemOperator):
@@ -49,7 +47,7 @@ class Within(SystemOperator):
 
 def body_of(mu: Volume, *, margin_mm: float = 10.0) -> Tensor:
     """[z, y, x] voxels that attenuate, lung included, widened by `margin_mm` for what lies between map and patient."""
-    mask = (mu.data > AIR_PER_CM).to(torch.float32)
+    mask = (mu.data > MATTER_PER_CM).to(torch.float32)
     for axis, voxel_mm in enumerate(mu.grid.spacing_mm):
         reach = round(margin_mm / voxel_mm)
         shape = [1 + 2 * reach if a == axis else 1 for a in range(3)]

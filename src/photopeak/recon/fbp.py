@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from photopeak.core import LinearOperator
-from photopeak.core.errors import BadArgument, ShapeMismatch
+from photopeak.core.errors import BadArgument, BadValues, ShapeMismatch
 from photopeak.core.units import MM_PER_CM
 from photopeak.recon.butterworth import edge, gain, require_positive
-from photopeak.recon.updates import require_counts, sensitivity
+from photopeak.recon.updates import sensitivity
 
 ANGLE_TOLERANCE_DEG = 0.05
 SEEN_BY_ALL = 0.95
@@ -50,9 +50,9 @@ def fbp(
 
     Raises
     ------
-    BadArgument : other angles, lengths that are not positive, whole numbers for counts.
+    BadArgument : other angles, lengths that are not positive.
     ShapeMismatch : another number of angles than views, counts of another shape than A gives.
-    BadValues : counts that are NaN, infinite or negative.
+    BadValues : counts that are NaN or infinite.
     """
     views = counts.shape[-3]
     _check_angles(angles_deg, views)
@@ -65,7 +65,8 @@ def fbp(
         )
     if cutoff_per_cm is not None:
         require_positive(cutoff_per_cm, order)
-    require_counts(A, counts, 0.0)
+    if not torch.isfinite(counts).all():
+        raise BadValues("counts with NaN or infinity", needed="finite numbers", remedy="Check the projections.")
     filtered = _filtered(counts, bin_mm, row_mm, cutoff_per_cm, order)
     seen = sensitivity(A, counts) / views
     nz, ny, nx = A.domain_shape

@@ -51,7 +51,10 @@ def _heart(patient: Patient, trunk: Trunk) -> Layers:
     lv = LeftVentricle.of(patient)
     r, half = lv.radius_mm, lv.length_mm / 2
     s, t = patient.rv_scale, patient.atria_scale
-    right = ellipsoid(lv.at(-0.80 * r * s, 0.05 * r, -0.22 * half), (1.02 * r * s, 1.0 * r * s, 0.88 * half), lv.axes)
+    ventricle = ellipsoid(
+        lv.at(-0.80 * r * s, 0.05 * r, -0.22 * half), (1.02 * r * s, 1.0 * r * s, 0.88 * half), lv.axes
+    )
+    right = intersection(ventricle, trunk.inside(-2.0))
     left_atrium = ellipsoid(lv.at(-2, 2, -half - 16 * t), (31 * t, 27 * t, 24 * t), lv.axes)
     right_atrium = ellipsoid(lv.at(-1.30 * r, 2, -1.15 * half), (25 * t, 30 * t, 25 * t), lv.axes)
     pad = tube([lv.at(-4, -6, half - 10), (0.9 * lv.centre_mm[0], float(trunk.front_y(-30.0)) + 8, -30)], [16, 12])
@@ -174,10 +177,12 @@ def _mediastinum(patient: Patient, trunk: Trunk) -> Layers:
         tube([lv.at(-lv.radius_mm, 0, -20), (0, trunk.spine_y - 10, -10)], [34, 26]),
     ]
     retrosternal = intersection(tube(front, [15, 11, 9]), trunk.inside())
+    x, y, _ = lv.at(0, -0.5 * lv.radius_mm, 0.1 * lv.length_mm)
     beside_spine = tube([(0, trunk.spine_y + 6, -400), (0, trunk.spine_y + 6, 320)], [27, 27])
     return [
         ("muscle", intersection(beside_spine, trunk.inside())),
         ("heart_fat", retrosternal),
+        ("heart_fat", ellipsoid((x, y, lv.lowest_mm - 4.0), (27.0, 27.0, 15.0))),
         *(("mediastinum", intersection(shape, trunk.inside())) for shape in shapes),
     ]
 

@@ -217,5 +217,5 @@ def _draw_uptake(
 def _draw_shift(draw: Draw) -> tuple[float, float, float]:
     """Two thirds are off by more than 6.8 mm in some direction, a quarter badly (J Nucl Med 2009; 50:1471)."""
     sds = _BAD_SHIFT_MM if draw.chance(_BAD_SHIFTS) else _SHIFT_MM
-    x, y, z = (draw.normal(0.0, sd, -3 * sd, 3 * sd) for sd in sds)
+    x, y, z = (draw.normal(0.0, sd, -2 * sd, 2 * sd) for sd in sds)
     return x, y, z
