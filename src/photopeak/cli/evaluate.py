@@ -24,9 +24,9 @@ def command(
         list[str] | None, typer.Option(help="Volume to compare with: ac (noisy, default) or ac_clean (noise-free).")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write tables (.md) and figures (.json).")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first patients of the split.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first scans of the split.")] = None,
 ) -> None:
-    """Apply methods to patients and print their scores: mean and 95 % interval over patients."""
+    """Apply methods to scans and print their scores: mean and 95 % interval over patients, whose scans are averaged."""
     import json
 
     from rich.progress import track
@@ -35,26 +35,42 @@ def command(
     from photopeak.io.cohort import open_cohort
 
     studies = open_cohort(cohort).split(split)[:limit]
-    if len(studies) < 2:
+    if len(studies.persons) < 2:
         raise BadArgument(
-            f"{len(studies)} {split} patients in {cohort}",
+            f"{len(studies.persons)} {split} patients in {cohort}",
             needed="at least 2, for an interval",
             remedy="Simulate more.",
         )
     methods = {label: _ready(label) for label in method or ["padm"]}
     truths = truth or ["ac"]
     scores: dict[str, Scores] = {one: {UNCORRECTED: {}, **{label: {} for label in methods}} for one in truths}
-    for name, study in track(zip(studies.names, studies, strict=True), total=len(studies), description="patients"):
+    for name, study in track(zip(studies.names, studies, strict=True), total=len(studies), description="scans"):
         for label, made in _answers(study, methods):
             for one in truths:
                 scores[one][label][name] = _scored(made, one)
+    persons = {name: scan.person for name, scan in studies.scans.items()}
     for one in truths:
-        table = score_table(scores[one], truth=one)
+        table = score_table(by_person(scores[one], persons), truth=one)
         typer.echo(table)
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             (out / f"{one}.md").write_text(table)
             (out / f"{one}.json").write_text(json.dumps(scores[one], indent=1))
+
+
+def by_person(scores: Scores, persons: Mapping[str, str]) -> Scores:
+    """Means over the scans of each person, since scans of one person are not independent."""
+    return {label: _means(rows, persons) for label, rows in scores.items()}
+
+
+def _means(rows: Mapping[str, Mapping[str, float]], persons: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    scans: dict[str, list[Mapping[str, float]]] = {}
+    for name, row in rows.items():
+        scans.setdefault(persons[name], []).append(row)
+    return {
+        person: {figure: sum(row[figure] for row in those) / len(those) for figure in those[0]}
+        for person, those in scans.items()
+    }
 
 
 def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]], *, truth: str) -> str:

@@ -59,8 +59,9 @@ def simulate(
     name: str = "patient_0000", *, number: int = 0, seed: int = 0, matrix: str = "64", nosc: bool = False
 ) -> "Study":
     """The stress scan alone of what `simulate_person` makes, with the same bits, called `name`."""
-    person = _Person.draw(name, number, seed, matrix)
-    return replace(_with_heart(person.scan(person.stress, 0, nosc=nosc)), name=name)
+    with _one_thread():
+        person = _Person.draw(name, number, seed, matrix)
+        return replace(_with_heart(person.scan(person.stress, 0, nosc=nosc)), name=name)
 
 
 def simulate_person(
@@ -77,12 +78,13 @@ def simulate_person(
     matrix : "64" for 40x64x64 voxels of 6.4 mm, "128" for 80x128x128 of 3.2 mm.
     nosc : also "ac_nosc", AC that leaves scatter in.
     """
-    person = _Person.draw(name, number, seed, matrix)
-    stress = _with_heart(person.scan(person.stress, 0, nosc=nosc))
-    rest = person.scan(person.rest, 1, nosc=nosc)
-    if "heart" in stress.facts:
-        return stress, rest.with_facts(heart=stress.facts["heart"])
-    return stress, _with_heart(rest)
+    with _one_thread():
+        person = _Person.draw(name, number, seed, matrix)
+        stress = _with_heart(person.scan(person.stress, 0, nosc=nosc))
+        rest = person.scan(person.rest, 1, nosc=nosc)
+        if "heart" in stress.facts:
+            return stress, rest.with_facts(heart=stress.facts["heart"])
+        return stress, _with_heart(rest)
 
 
 CLEARANCE_MM = 70.0
@@ -153,14 +155,13 @@ def _orbit(patient: "Patient", grid: "Grid", mu_true: "Volume", mu: "Volume") ->
 def _scatter(camera: "Camera", mu: "Volume", activity: "Volume") -> "Tensor":
     from photopeak.physics.esse import Esse
 
-    with _one_thread():
-        scattered: Tensor = Esse(camera, activity.grid, mu)(activity.data).clamp(min=0)
+    scattered: Tensor = Esse(camera, activity.grid, mu)(activity.data).clamp(min=0)
     return scattered
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Products of matrices and Fourier transforms sum in another order with other numbers of threads."""
+    """For the same bits everywhere: sums depend on the number of threads. A cohort has a process for each core."""
     import torch
 
     threads = torch.get_num_threads()

@@ -7,8 +7,11 @@ One view, with depth 0 nearest the detector and z contiguous in memory:
 * response: each plane goes through its own Gaussian along columns and along z while it is in cache, and is added to the
   detector.
 
-The adjoint is the transpose of each. A plane's survival follows from that of the plane before it, so the adjoint keeps
-no volume but the image.
+Columns in which nothing is, air or no activity, are passed over. The adjoint is the transpose of each. Survival of a
+plane follows from that of the plane before it, so that the adjoint keeps no volume but the image.
+
+Inner loops run from 0 over views of arrays: an index plus an offset could be negative for all that the compiler knows,
+and would not become vector code.
 """
 
 from typing import Any
@@ -82,32 +85,41 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
 def _forward(image, mu, directions, taps, reaches, half_voxel_cm, start, stop, seen):
     batch, n, _, nz = image.shape
     pad = taps.shape[2] - 1
+    body = _support(mu)
     survival = np.empty((n if mu.size else 0, n, nz), image.dtype)
     row, alive = np.empty(nz, image.dtype), np.empty((n, nz), image.dtype)
     padded = np.zeros((n + 2 * pad, nz + 2 * pad), image.dtype)
-    across = np.empty(nz + 2 * pad, image.dtype)
-    for view in range(start, stop):
-        cosine, sine = directions[view]
-        if mu.size:
-            alive[:] = 1
+    across = np.zeros(nz + 2 * pad, image.dtype)
+    for b in range(batch):
+        source = _support(image[b])
+        for view in range(start, stop):
+            cosine, sine = directions[view]
+            if mu.size:
+                alive[:] = 1
+                for depth in range(n):
+                    for column in range(n):
+                        if _gather(mu, body, cosine, sine, depth, column, 0, row):
+                            _attenuate(row, half_voxel_cm, alive[column], survival[depth, column])
+                        else:
+                            survival[depth, column] = alive[column]
             for depth in range(n):
+                first, last = n, -1
                 for column in range(n):
-                    _gather(mu, cosine, sine, depth, column, 0, row)
-                    _attenuate(row, half_voxel_cm, alive[column], survival[depth, column])
-        for b in range(batch):
-            for depth in range(n):
-                for column in range(n):
-                    _gather(image[b], cosine, sine, depth, column, 0, row)
-                    target = padded[column + pad]
-                    if mu.size:
-                        factor = survival[depth, column]
-                        for z in range(nz):
-                            target[z + pad] = row[z] * factor[z]
+                    target = padded[column + pad][pad:]
+                    if _gather(image[b], source, cosine, sine, depth, column, 0, row):
+                        first, last = min(first, column), column
+                        if mu.size:
+                            factor = survival[depth, column]
+                            for z in range(nz):
+                                target[z] = row[z] * factor[z]
+                        else:
+                            for z in range(nz):
+                                target[z] = row[z]
                     else:
-                        for z in range(nz):
-                            target[z + pad] = row[z]
-                for column in range(n):
-                    _blur(padded, column, taps[view, depth], reaches[view, depth], across, seen[b, view, column])
+                        target[:nz] = 0
+                reach = reaches[view, depth]
+                for column in range(max(first - reach, 0), min(last + reach + 1, n)):
+                    _blur(padded, column, taps[view, depth], reach, pad, across, seen[b, view, column])
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
@@ -115,6 +127,7 @@ def _adjoint(counts, mu, directions, taps, reaches, half_voxel_cm, start, stop, 
     batch, views, n, whole = counts.shape
     nz = stop - start
     pad = taps.shape[2] - 1
+    body = _support(mu)
     row, alive = np.empty(nz, image.dtype), np.empty((n, nz), image.dtype)
     survival = np.ones((n, nz), image.dtype)
     padded = np.zeros((batch, n + 2 * pad, nz + 2 * pad), image.dtype)
@@ -128,16 +141,34 @@ def _adjoint(counts, mu, directions, taps, reaches, half_voxel_cm, start, stop, 
         for depth in range(n):
             if mu.size:
                 for column in range(n):
-                    _gather(mu, cosine, sine, depth, column, start, row)
-                    _attenuate(row, half_voxel_cm, alive[column], survival[column])
+                    if _gather(mu, body, cosine, sine, depth, column, start, row):
+                        _attenuate(row, half_voxel_cm, alive[column], survival[column])
+                    else:
+                        survival[column] = alive[column]
             for b in range(batch):
                 for column in range(n):
+                    if not _meets(n, cosine, sine, depth, column):
+                        continue
                     row[:] = 0
-                    _blur(padded[b], column, taps[view, depth], reaches[view, depth], across, row)
+                    _blur(padded[b], column, taps[view, depth], reaches[view, depth], 0, across, row)
                     factor = survival[column]
                     for z in range(nz):
                         row[z] *= factor[z]
                     _scatter(row, cosine, sine, depth, column, start, image[b])
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+def _support(volume):
+    """[y + 1, x + 1] whether the four columns around a point that lies beyond voxel (y, x) hold anything."""
+    n, width, nz = volume.shape
+    around = np.zeros((n + 1, width + 1), np.bool_)
+    for y in range(n):
+        for x in range(width):
+            for z in range(nz):
+                if volume[y, x, z] != 0:
+                    around[y : y + 2, x : x + 2] = True
+                    break
+    return around
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
@@ -151,13 +182,18 @@ def _corner(n, cosine, sine, depth, column):
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _gather(volume, cosine, sine, depth, column, start, row):
-    """The rotated column at (depth, column) from slice `start` on, zero outside the slice."""
+def _meets(n, cosine, sine, depth, column):
+    x0, y0, _, _ = _corner(n, cosine, sine, depth, column)
+    return -1 <= x0 < n and -1 <= y0 < n
+
+
+@numba.njit(nogil=True, cache=True, fastmath=_FAST)
+def _gather(volume, support, cosine, sine, depth, column, start, row):
+    """The rotated column at (depth, column) from slice `start` on; False, and nothing, where there is nothing."""
     n = volume.shape[0]
     x0, y0, fx, fy = _corner(n, cosine, sine, depth, column)
-    if x0 < -1 or y0 < -1 or x0 >= n or y0 >= n:
-        row[:] = 0
-        return
+    if x0 < -1 or y0 < -1 or x0 >= n or y0 >= n or not support[y0 + 1, x0 + 1]:
+        return False
     dtype = volume.dtype.type
     left, right = max(x0, 0), min(x0 + 1, n - 1)
     front, back = max(y0, 0), min(y0 + 1, n - 1)
@@ -172,6 +208,7 @@ def _gather(volume, cosine, sine, depth, column, start, row):
     wd = dtype(fx * fy * (in_right and in_back))
     for z in range(row.size):
         row[z] = wa * a[z] + wb * b[z] + wc * c[z] + wd * d[z]
+    return True
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
@@ -179,11 +216,23 @@ def _scatter(row, cosine, sine, depth, column, start, volume):
     """The transpose of `_gather`."""
     n = volume.shape[0]
     x0, y0, fx, fy = _corner(n, cosine, sine, depth, column)
+    dtype = volume.dtype.type
+    if x0 >= 0 and y0 >= 0 and x0 + 1 < n and y0 + 1 < n:
+        a, b = volume[y0, x0][start:], volume[y0, x0 + 1][start:]
+        c, d = volume[y0 + 1, x0][start:], volume[y0 + 1, x0 + 1][start:]
+        wa, wb = dtype((1 - fx) * (1 - fy)), dtype(fx * (1 - fy))
+        wc, wd = dtype((1 - fx) * fy), dtype(fx * fy)
+        for z in range(row.size):
+            a[z] += wa * row[z]
+            b[z] += wb * row[z]
+            c[z] += wc * row[z]
+            d[z] += wd * row[z]
+        return
     for dy in range(2):
         for dx in range(2):
             x, y = x0 + dx, y0 + dy
             if 0 <= x < n and 0 <= y < n:
-                weight = volume.dtype.type((fx if dx else 1 - fx) * (fy if dy else 1 - fy))
+                weight = dtype((fx if dx else 1 - fx) * (fy if dy else 1 - fy))
                 target = volume[y, x][start:]
                 for z in range(row.size):
                     target[z] += weight * row[z]
@@ -205,19 +254,25 @@ def _attenuate(mu, half_voxel_cm, alive, survival):
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _blur(padded, column, taps, reach, across, blurred):
-    """Add the plane's column, through symmetric taps 0 to `reach` along both axes, to `blurred` [z]."""
+def _blur(padded, column, taps, reach, empty, across, blurred):
+    """Add the plane's column, through symmetric taps 0 to `reach` along both axes, to `blurred` [z].
+
+    The first and last `empty` slices of the padded plane hold nothing, and so does `across` there.
+    """
     pad = (across.size - blurred.size) // 2
-    for z in range(across.size):
-        across[z] = taps[0] * padded[column + pad, z]
+    held = across[empty : across.size - empty]
+    middle = padded[column + pad][empty:]
+    for z in range(held.size):
+        held[z] = taps[0] * middle[z]
     for tap in range(1, reach + 1, 2):
         near, far = taps[tap], taps[tap + 1]
-        a, b = padded[column + pad - tap], padded[column + pad + tap]
-        c, d = padded[column + pad - tap - 1], padded[column + pad + tap + 1]
-        for z in range(across.size):
-            across[z] += near * (a[z] + b[z]) + far * (c[z] + d[z])
+        a, b = padded[column + pad - tap][empty:], padded[column + pad + tap][empty:]
+        c, d = padded[column + pad - tap - 1][empty:], padded[column + pad + tap + 1][empty:]
+        for z in range(held.size):
+            held[z] += near * (a[z] + b[z]) + far * (c[z] + d[z])
+    middle = across[pad:]
     for z in range(blurred.size):
-        blurred[z] += taps[0] * across[z + pad]
+        blurred[z] += taps[0] * middle[z]
     for tap in range(1, reach + 1, 2):
         near, far = taps[tap], taps[tap + 1]
         a, b = across[pad - tap :], across[pad + tap :]

@@ -33,8 +33,8 @@ def draw_body(draw: Draw, body: BodyType = "any") -> dict[str, Any]:
     if body != "any":
         bmi = draw.uniform(*BMI_RANGES[body])
     excess, tall = bmi - 24.0, 100 * height - (164 if male else 154)
-    fat = (11.0 if male else 13.0) + 1.1 * excess + draw.normal(0.0, 2.0)
-    breast = draw.lognormal(6.0, 0.4) if male else draw.lognormal(47.0 * 1.05**excess, 0.3)
+    fat = (12.0 if male else 13.0) + 1.1 * excess + draw.normal(0.0, 2.0)
+    breast = draw.lognormal(6.0, 0.4) if male else draw.lognormal(52.0 * 1.05**excess, 0.3)
     return {
         "sex": "M" if male else "F",
         "age_years": draw.normal(65.4, 10.2, 30.0, 92.0),
@@ -46,7 +46,7 @@ def draw_body(draw: Draw, body: BodyType = "any") -> dict[str, Any]:
         "belly": min(max(0.02 + 0.018 * excess + draw.normal(0.0, 0.04), -0.10), 0.30),
         "fat_mm": min(max(fat, 4.0), 32.0),
         "breast_mm": min(breast, 16.0 if male else 75.0),
-        "left_dome_mm": (-9.0 if male else -14.0) + 0.5 * excess + draw.normal(0.0, 7.0, -14.0, 24.0),
+        "left_dome_mm": (-11.0 if male else -17.0) + 0.5 * excess + draw.normal(0.0, 7.0, -14.0, 24.0),
         "right_dome_mm": draw.normal(14.0, 6.0, 0.0, 30.0),
         "lung_top_mm": draw.normal(140.0 + 0.8 * tall, 8.0, 115.0, 170.0),
         "liver_mm": (57.0 if male else 73.0) + draw.normal(0.0, 5.0, -12.0, 12.0),
@@ -61,7 +61,7 @@ def draw_heart(draw: Draw, *, male: bool, scale: float) -> dict[str, Any]:
     """Place, direction and size of the heart; `scale` is the width of the chest over that of an average man."""
     return {
         "heart_x_mm": draw.normal(42.0, 5.0, 28.0, 58.0) * scale,
-        "heart_y_mm": draw.normal(-31.0, 4.0, -39.0, -19.0) * scale,
+        "heart_y_mm": draw.normal(-33.0, 4.0, -41.0, -21.0) * scale,
         "lv_radius_mm": draw.normal(33.6 if male else 31.4, 1.5, 30.0, 38.0),
         "lv_length_mm": draw.normal(86.0 if male else 80.5, 4.0, 75.0, 95.0),
         "wall_mm": draw.normal(10.2 if male else 9.5, 0.5, 9.0, 11.0),

@@ -182,7 +182,7 @@ def _mediastinum(patient: Patient, trunk: Trunk) -> Layers:
     return [
         ("muscle", intersection(beside_spine, trunk.inside())),
         ("heart_fat", retrosternal),
-        ("heart_fat", ellipsoid((x, y, lv.lowest_mm - 4.0), (27.0, 27.0, 15.0))),
+        ("heart_fat", ellipsoid((x, y, lv.lowest_mm), (22.0, 22.0, 9.0))),
         *(("mediastinum", intersection(shape, trunk.inside())) for shape in shapes),
     ]
 
