@@ -1,8 +1,8 @@
 """Bodies and hearts of the cohort, as named lengths and angles.
 
 Sex, age, height and weight follow CardiAC (PADM, arXiv 2511.06948, Table 2: 323 men and 101 women, 65.4 +- 10.2 years,
-1.62 +- 0.10 m, 63.2 +- 10.5 kg). Body dimensions are those of supine Japanese and Vietnamese adults as far as they are
-published, and otherwise assumptions tuned to what attenuation does to normal studies (docs/data-card-simulated.md).
+1.62 +- 0.10 m, 63.2 +- 10.5 kg). Other lengths are assumptions, tuned to what attenuation does to normal studies
+(docs/data-card-simulated.md); no person was measured.
 """
 
 from typing import Any, Literal
@@ -34,7 +34,7 @@ def draw_body(draw: Draw, body: BodyType = "any") -> dict[str, Any]:
         bmi = draw.uniform(*BMI_RANGES[body])
     excess, tall = bmi - 24.0, 100 * height - (164 if male else 154)
     fat = (12.0 if male else 13.0) + 1.1 * excess + draw.normal(0.0, 2.0)
-    breast = draw.lognormal(6.0, 0.4) if male else draw.lognormal(52.0 * 1.05**excess, 0.3)
+    breast = draw.lognormal(6.0, 0.4) if male else draw.lognormal(40.0 * 1.05**excess, 0.25)
     return {
         "sex": "M" if male else "F",
         "age_years": draw.normal(65.4, 10.2, 30.0, 92.0),
@@ -45,8 +45,8 @@ def draw_body(draw: Draw, body: BodyType = "any") -> dict[str, Any]:
         "chest_depth_mm": (226.0 if male else 197.0) + 4.5 * excess + 0.2 * tall + draw.normal(0.0, 7.0),
         "belly": min(max(0.02 + 0.018 * excess + draw.normal(0.0, 0.04), -0.10), 0.30),
         "fat_mm": min(max(fat, 4.0), 32.0),
-        "breast_mm": min(breast, 16.0 if male else 75.0),
-        "left_dome_mm": (-11.0 if male else -17.0) + 0.5 * excess + draw.normal(0.0, 7.0, -14.0, 24.0),
+        "breast_mm": min(breast, 16.0 if male else 62.0),
+        "left_dome_mm": (-7.0 if male else -10.0) + 0.5 * excess + draw.normal(0.0, 7.0, -14.0, 24.0),
         "right_dome_mm": draw.normal(14.0, 6.0, 0.0, 30.0),
         "lung_top_mm": draw.normal(140.0 + 0.8 * tall, 8.0, 115.0, 170.0),
         "liver_mm": (57.0 if male else 73.0) + draw.normal(0.0, 5.0, -12.0, 12.0),

@@ -177,12 +177,10 @@ def _mediastinum(patient: Patient, trunk: Trunk) -> Layers:
         tube([lv.at(-lv.radius_mm, 0, -20), (0, trunk.spine_y - 10, -10)], [34, 26]),
     ]
     retrosternal = intersection(tube(front, [15, 11, 9]), trunk.inside())
-    x, y, _ = lv.at(0, -0.5 * lv.radius_mm, 0.1 * lv.length_mm)
     beside_spine = tube([(0, trunk.spine_y + 6, -400), (0, trunk.spine_y + 6, 320)], [27, 27])
     return [
         ("muscle", intersection(beside_spine, trunk.inside())),
         ("heart_fat", retrosternal),
-        ("heart_fat", ellipsoid((x, y, lv.lowest_mm), (22.0, 22.0, 9.0))),
         *(("mediastinum", intersection(shape, trunk.inside())) for shape in shapes),
     ]
 
