@@ -8,12 +8,13 @@ One view, with depth 0 nearest the detector and z contiguous in memory:
   detector.
 
 Columns in which nothing is, air or no activity, are passed over. The adjoint is the transpose of each. Survival of a
-plane follows from that of the plane before it, so that the adjoint keeps no volume but the image.
+plane follows from that of the plane before it, so that no volume is kept but the image.
 
 Inner loops run from 0 over views of arrays: an index plus an offset could be negative for all that the compiler knows,
 and would not become vector code.
 """
 
+import math
 from typing import Any
 
 import numba
@@ -25,8 +26,10 @@ from photopeak.core.units import MM_PER_CM
 from photopeak.physics.response import Response
 from photopeak.physics.threads import in_shares
 
-SMALLEST_TAP = 1e-5
-"""Taps below it are left out; a kernel that sums to one loses a few of them at each end."""
+SMALLEST_TAP = 3e-4
+"""Smaller taps at the ends of a kernel are left out, and their share is given to those that stay."""
+MOST_GROUPS, FEWEST_VIEWS = 4, 3
+"""Of views that share an image in the adjoint."""
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -50,8 +53,10 @@ class CompiledEngine:
             self._taps = np.ones((len(angles_deg), size, 1))
             self._reaches = np.zeros((len(angles_deg), size), np.int64)
         else:
-            self._taps = response.half_taps().numpy()
-            self._reaches = (self._taps > SMALLEST_TAP).sum(axis=2) - 1
+            whole = response.half_taps().numpy()
+            self._taps = np.where(whole > SMALLEST_TAP, whole, 0.0)
+            self._taps *= _total(whole) / _total(self._taps)
+            self._reaches = (self._taps > 0).sum(axis=2) - 1
         self._mu, self._half_voxel_cm = mu, voxel_mm / MM_PER_CM / 2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,17 +69,35 @@ class CompiledEngine:
         return torch.from_numpy(seen).permute(0, 1, 3, 2)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """[batch, view, z, column] -> [batch, z, y, x]; threads share the slices, so none needs an image of its own."""
+        """[batch, view, z, column] -> [batch, z, y, x]; some views fill an image of their own, in slabs of slices.
+
+        Which views share an image depends on their number alone, so that no bit depends on the number of threads.
+        """
         counts = _array(y.permute(0, 1, 3, 2))
-        batch, _, n, nz = counts.shape
-        image = np.zeros((batch, n, n, nz), counts.dtype)
+        batch, views, n, nz = counts.shape
+        groups = max(1, min(MOST_GROUPS, views // FEWEST_VIEWS))
+        slabs = min(nz, math.ceil(torch.get_num_threads() / groups))
+        images = np.zeros((groups, batch, n, n, nz), counts.dtype)
         tables = self._tables_like(counts)
-        in_shares(lambda start, stop: _adjoint(counts, *tables, self._half_voxel_cm, start, stop, image), nz)
-        return torch.from_numpy(image).permute(0, 3, 1, 2).contiguous()
+
+        def job(start: int, stop: int) -> None:
+            for group, slab in (divmod(task, slabs) for task in range(start, stop)):
+                some = views * group // groups, views * (group + 1) // groups
+                slices = nz * slab // slabs, nz * (slab + 1) // slabs
+                _adjoint(counts, *tables, self._half_voxel_cm, *some, *slices, images[group])
+
+        in_shares(job, groups * slabs)
+        for other in images[1:]:
+            images[0] += other
+        return torch.from_numpy(images[0]).permute(0, 3, 1, 2).contiguous()
 
     def _tables_like(self, array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         mu = np.empty((0, 0, 0)) if self._mu is None else _array(self._mu)
         return mu.astype(array.dtype, copy=False), self._directions, self._taps.astype(array.dtype), self._reaches
+
+
+def _total(half_taps: np.ndarray) -> np.ndarray:
+    return half_taps[..., :1] + 2 * half_taps[..., 1:].sum(axis=-1, keepdims=True)
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
@@ -86,35 +109,32 @@ def _forward(image, mu, directions, taps, reaches, half_voxel_cm, start, stop, s
     batch, n, _, nz = image.shape
     pad = taps.shape[2] - 1
     body = _support(mu)
-    survival = np.empty((n if mu.size else 0, n, nz), image.dtype)
+    sources = np.empty((batch, n + 1, n + 1), np.bool_)
+    for b in range(batch):
+        sources[b] = _support(image[b])
     row, alive = np.empty(nz, image.dtype), np.empty((n, nz), image.dtype)
+    survival = np.ones((n, nz), image.dtype)
     padded = np.zeros((n + 2 * pad, nz + 2 * pad), image.dtype)
     across = np.zeros(nz + 2 * pad, image.dtype)
-    for b in range(batch):
-        source = _support(image[b])
-        for view in range(start, stop):
-            cosine, sine = directions[view]
+    for view in range(start, stop):
+        cosine, sine = directions[view]
+        alive[:] = 1
+        for depth in range(n):
             if mu.size:
-                alive[:] = 1
-                for depth in range(n):
-                    for column in range(n):
-                        if _gather(mu, body, cosine, sine, depth, column, 0, row):
-                            _attenuate(row, half_voxel_cm, alive[column], survival[depth, column])
-                        else:
-                            survival[depth, column] = alive[column]
-            for depth in range(n):
+                for column in range(n):
+                    if _gather(mu, body, cosine, sine, depth, column, 0, row):
+                        _attenuate(row, half_voxel_cm, alive[column], survival[column])
+                    else:
+                        survival[column] = alive[column]
+            for b in range(batch):
                 first, last = n, -1
                 for column in range(n):
                     target = padded[column + pad][pad:]
-                    if _gather(image[b], source, cosine, sine, depth, column, 0, row):
+                    if _gather(image[b], sources[b], cosine, sine, depth, column, 0, row):
                         first, last = min(first, column), column
-                        if mu.size:
-                            factor = survival[depth, column]
-                            for z in range(nz):
-                                target[z] = row[z] * factor[z]
-                        else:
-                            for z in range(nz):
-                                target[z] = row[z]
+                        factor = survival[column]
+                        for z in range(nz):
+                            target[z] = row[z] * factor[z]
                     else:
                         target[:nz] = 0
                 reach = reaches[view, depth]
@@ -123,8 +143,8 @@ def _forward(image, mu, directions, taps, reaches, half_voxel_cm, start, stop, s
 
 
 @numba.njit(nogil=True, cache=True, fastmath=_FAST)
-def _adjoint(counts, mu, directions, taps, reaches, half_voxel_cm, start, stop, image):
-    batch, views, n, whole = counts.shape
+def _adjoint(counts, mu, directions, taps, reaches, half_voxel_cm, first_view, last_view, start, stop, image):
+    batch, _, n, whole = counts.shape
     nz = stop - start
     pad = taps.shape[2] - 1
     body = _support(mu)
@@ -134,7 +154,7 @@ def _adjoint(counts, mu, directions, taps, reaches, half_voxel_cm, start, stop, 
     below, above = max(start - pad, 0), min(stop + pad, whole)
     first = below - (start - pad)
     across = np.empty(nz + 2 * pad, image.dtype)
-    for view in range(views):
+    for view in range(first_view, last_view):
         cosine, sine = directions[view]
         alive[:] = 1
         padded[:, pad : n + pad, first : first + above - below] = counts[:, view, :, below:above]

@@ -9,14 +9,18 @@ import torch
 T = TypeVar("T")
 
 
-def in_shares(job: Callable[[int, int], T], items: int) -> list[T]:
-    """``job(start, stop)`` of contiguous shares of range(items), one for each of torch's threads, in their order.
+SHARES_PER_THREAD = 4
 
-    The shares depend only on the number of items and threads, so that sums over them have the same bits each time.
+
+def in_shares(job: Callable[[int, int], T], items: int) -> list[T]:
+    """``job(start, stop)`` of contiguous shares of range(items), in their order; some for each of torch's threads.
+
+    A thread that is done takes the next share. Where results are added, the bits depend on the number of threads.
     """
-    shares = max(1, min(torch.get_num_threads(), items))
-    edges = [items * k // shares for k in range(shares + 1)]
-    if shares == 1:
+    threads = max(1, min(torch.get_num_threads(), items))
+    if threads == 1:
         return [job(0, items)]
-    with ThreadPoolExecutor(shares) as pool:
+    shares = min(items, SHARES_PER_THREAD * threads)
+    edges = [items * k // shares for k in range(shares + 1)]
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(job, edges[:-1], edges[1:]))
