@@ -10,7 +10,7 @@ def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Another seed, another patient.")] = 2025,
 ) -> None:
-    """Simulate a patient, correct it without CT, score it against its CT-AC and write a report."""
+    """Simulate a patient, correct it without CT, score it against a perfect CT-AC and write a report."""
     from photopeak.cardiac.find import FoundHeart
     from photopeak.cli.correct import REPORT, correct
     from photopeak.cli.evaluate import score_rows
@@ -21,8 +21,8 @@ def command(
 
     typer.echo("simulating one patient: anatomy, projections, NAC and AC reconstructions")
     patient = simulate("demo_patient", seed=seed)
-    ctac = patient["ac"]
-    study = patient.only("nac").add({"ctac": ctac}, Step(("ctac",), "osem with the true attenuation map"))
+    perfect = Step(("ctac",), "osem of noise-free counts with the true attenuation map")
+    study = patient.only("nac").add({"ctac": patient["ac_clean"]}, perfect)
     typer.echo("correcting it from NAC alone")
     study = correct(study, method("padm", steps=1, samples=8), out, truth="ctac")
     heart = FoundHeart.from_dict(study.facts["heart"])
