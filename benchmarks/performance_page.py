@@ -177,6 +177,27 @@ def photons(result: Row) -> str:
     )
 
 
+def scatter(result: Row) -> str:
+    """ESSE beside the tracker, in the bins that look through the heart or the cylinder."""
+    rows = [
+        [
+            row["case"],
+            row["esse"],
+            f"{row['scatter_to_primary_in_region']:.2f}",
+            f"{row['esse_over_monte_carlo_in_region']:.3f}",
+            " to ".join(f"{view:.2f}" for view in row["of_views_in_region"]),
+            percent(row["relative_difference_in_region"]),
+            percent(row["monte_carlo_noise_in_region"]),
+        ]
+        for row in result["results"]
+    ]
+    head = ["", "ESSE", "scatter/primary", "ESSE/tracker", "of single views", "relative L2", "noise of the tracker"]
+    return (
+        f"## ESSE beside the photon tracker\n\n`benchmarks/scatter.py`, {result['results'][0]['histories']:.0e} histories "
+        "each, 40x64x64 at 6.4 mm, in the bins that look through the heart or the cylinder.\n\n" + table(head, rows)
+    )
+
+
 def other(stem: str, result: Row | list[Row]) -> str:
     """Any other benchmark: its rows as they are."""
     rows = result if isinstance(result, list) else [result]
@@ -185,7 +206,13 @@ def other(stem: str, result: Row | list[Row]) -> str:
     return f"## {stem}\n\n" + table(head, [[number(row.get(key, "")) for key in head] for row in plain])
 
 
-SECTIONS: dict[str, Callable[[Any], str]] = {"beside": beside, "cost": cost, "gpu": gpu, "photons": photons}
+SECTIONS: dict[str, Callable[[Any], str]] = {
+    "beside": beside,
+    "cost": cost,
+    "gpu": gpu,
+    "photons": photons,
+    "scatter": scatter,
+}
 
 
 def on(machine: Row) -> str:
