@@ -194,8 +194,8 @@ def scatter(result: Row) -> str:
     head = ["", "ESSE", "scatter/primary", "ESSE/tracker", "of single views", "relative L2", "noise of the tracker"]
     return (
         "## ESSE beside the photon tracker\n\n`benchmarks/scatter.py`, "
-        f"{result['results'][0]['histories']:.0e} histories each, 40x64x64 at 6.4 mm, in the bins that look through the heart or the cylinder.\n\n"
-        + table(head, rows)
+        f"{result['results'][0]['histories']:.0e} histories each, 40x64x64 at 6.4 mm, in the bins that look through "
+        "the heart or the cylinder.\n\n" + table(head, rows)
     )
 
 
