@@ -1,6 +1,7 @@
 # Everything runs in .venv, made on first use and again when its ingredients change.
 PYTHON ?= python3
 READY := .venv/.ready
+BENCHMARKS := projector finder pinhole ring photons scatter simulate slices
 
 .PHONY: demo test lint bench bench-peer clean
 
@@ -16,7 +17,10 @@ lint: $(READY)
 	.venv/bin/mypy
 
 bench: $(READY)
-	set -e; for script in benchmarks/*.py; do .venv/bin/python "$$script"; done
+	set -e; for name in $(BENCHMARKS); do \
+		.venv/bin/python benchmarks/$$name.py --out benchmarks/results/$$name.json; \
+	done
+	.venv/bin/python benchmarks/performance_page.py
 
 # Beside PyTomography, which is installed from PyPI into an environment of its own.
 bench-peer:

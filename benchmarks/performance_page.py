@@ -199,6 +199,17 @@ def scatter(result: Row) -> str:
     )
 
 
+def simulated(result: Row) -> str:
+    """Seconds of one simulated person, by part and voxel size."""
+    sizes = result["seconds"]
+    parts = list(next(iter(sizes.values())))
+    rows = [[part.strip(), *(seconds(sizes[size][part]["cpu_s"]) for size in sizes)] for part in parts]
+    return (
+        f"## A simulated person\n\n`benchmarks/simulate.py`, CPU seconds, threads: {result['threads']}; a cohort is "
+        "made by one process for each core.\n\n" + table(["", *(f"{size}x{size}" for size in sizes)], rows)
+    )
+
+
 def other(stem: str, result: Row | list[Row]) -> str:
     """Any other benchmark: its rows as they are."""
     rows = result if isinstance(result, list) else [result]
@@ -213,6 +224,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "gpu": gpu,
     "photons": photons,
     "scatter": scatter,
+    "simulate": simulated,
 }
 
 
