@@ -53,20 +53,26 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         if arguments.cohort is not None:
-            cohorts = {str(arguments.cohort): open_cohort(arguments.cohort)}
+            cohort = open_cohort(arguments.cohort)
+            cohorts = {f"{len(cohort)} scans of {cohort[0]['nac'].grid.shape}": cohort}
         else:
             cohorts = {
                 f"{n} scans of {shape}": cohort_of_noise(Path(scratch) / str(n), n, shape, mm) for n, shape, mm in SIZES
             }
-        results = {
-            f"{label}, {orientation}": pairs_per_s(cohort, orientation, arguments.pairs)
+        rows = [
+            {
+                "cohort": label,
+                "orientation": orientation,
+                "pairs_per_s": pairs_per_s(cohort, orientation, arguments.pairs),
+            }
             for label, cohort in cohorts.items()
             for orientation in ORIENTATIONS
-        }
-    for label, rate in results.items():
-        print(f"{label:44} {rate:8.0f} pairs/s, {rate / NEEDED_PER_S:.2f} of the bar of {NEEDED_PER_S}")
+        ]
+    for row in rows:
+        ratio = row["pairs_per_s"] / NEEDED_PER_S
+        print(f"{row['cohort']}, {row['orientation']}: {row['pairs_per_s']:.0f} pairs/s, {ratio:.2f} of {NEEDED_PER_S}")
     if arguments.out:
-        arguments.out.write_text(json.dumps({"bar_per_s": NEEDED_PER_S, "pairs_per_s": results}, indent=1) + "\n")
+        arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":
