@@ -1,6 +1,7 @@
 """Toy methods: one straight line, and a critic with a generator."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ class Line(LearnedMethod):
     def make(self, study: Study) -> Mapping[str, Volume]:
         raise AssertionError("not needed here")
 
-    def batches(self, studies: Sequence[Study], *, seed: int) -> Points:
+    def batches(self, studies: Sequence[Study], *, seed: int, keep: Path | None = None) -> Points:
         return Points()
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:

@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     from photopeak.learn.learned import LearnedMethod
 
-RECIPE_KEYS = {"method", "arguments", "budget", "seed", "cohort"}
+RECIPE_KEYS = {"method", "arguments", "budget", "seed", "cohort", "volumes"}
 
 
 def command(
@@ -18,6 +18,7 @@ def command(
     teacher: Annotated[Path | None, typer.Option(help="Weights of a teacher to learn from (padm).")] = None,
     initial: Annotated[Path | None, typer.Option(help="Weights of the same method to start from.")] = None,
     max_seconds: Annotated[float | None, typer.Option(help="Instead of the recipe's budget.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep what is cut from the studies here, for the next.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
     """Train a method; weights, log and checkpoints go to OUT."""
@@ -41,7 +42,7 @@ def command(
     method = planned_method(plan, teacher)
     if initial is not None:
         method.use_weights(type(method).restored(initial).players.state_dict())
-    studies = open_cohort(cohort).split("train")
+    studies = open_cohort(cohort).split("train").taking(plan["volumes"])
     typer.echo(f"{method.name}: {len(studies)} patients, {budget.max_seconds:g} s; cutting hearts")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
@@ -54,8 +55,14 @@ def command(
 
         feed: Any = method.arguments["feed"]
         domain = training_domain(studies, voxel_mm=feed["voxel_mm"])
-        card = {"recipe": Path(recipe).stem, "cohort": dict(studies.about), "domain": domain, "licence": "Apache-2.0"}
-        fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch)
+        card = {
+            "recipe": Path(recipe).stem,
+            "cohort": dict(studies.about),
+            "volumes": plan["volumes"],
+            "domain": domain,
+            "licence": "Apache-2.0",
+        }
+        fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch, keep=keep)
     typer.echo(f"weights in {out / 'weights.safetensors'} ({method.weights_sha256()[:12]})")
 
 
@@ -70,7 +77,7 @@ def read_recipe(recipe: str) -> dict[str, Any]:
 
     from photopeak.core.errors import BadArgument
 
-    plan: dict[str, Any] = {"arguments": {}, "budget": {}, "seed": 0, "cohort": "", "method": recipe}
+    plan: dict[str, Any] = {"arguments": {}, "budget": {}, "seed": 0, "cohort": "", "method": recipe, "volumes": {}}
     if not recipe.endswith(".toml"):
         return plan
     path = Path(recipe)

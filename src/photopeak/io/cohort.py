@@ -5,11 +5,11 @@ which holds those of its arrays, so that one small file vouches for the whole (`
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from photopeak.core import Study
+from photopeak.core import Step, Study
 from photopeak.core.errors import BadArgument, MissingInput, UnreadableFile
 from photopeak.io.atomic import beside
 from photopeak.io.damage import Damage, find_damage
@@ -55,6 +55,7 @@ class Cohort(Sequence[Study]):
     about : where the studies come from.
     mmap : map arrays instead of reading them; their checksums are then not compared.
     damage : why studies of the manifest were left out.
+    instead : volumes of each study that are replaced by another of its volumes, name by name.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Cohort(Sequence[Study]):
     about: Mapping[str, Any]
     mmap: bool = False
     damage: tuple[Damage, ...] = ()
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,6 +83,10 @@ class Cohort(Sequence[Study]):
             raise BadArgument(f"split {name!r}", needed=" or ".join(SPLITS), remedy="Use one of these names.")
         return replace(self, scans={n: scan for n, scan in self.scans.items() if scan.split == name})
 
+    def taking(self, instead: Mapping[str, str]) -> "Cohort":
+        """This cohort with other volumes under some names: ``{"ac": "ac_clean"}`` makes "ac" the noise-free one."""
+        return replace(self, instead=dict(instead))
+
     def slices(self, *volumes: str, orientation: Orientation = "transaxial") -> SlicePairs:
         """Slices of several volumes at the same place, read at random."""
         return SlicePairs(self.folder, self.names, volumes, orientation)
@@ -95,7 +101,11 @@ class Cohort(Sequence[Study]):
     def __getitem__(self, index: int | slice) -> "Study | Cohort":
         if isinstance(index, slice):
             return replace(self, scans={name: self.scans[name] for name in self.names[index]})
-        return load_study(self.folder / self.names[index], mmap=self.mmap)
+        study = load_study(self.folder / self.names[index], mmap=self.mmap)
+        if not self.instead:
+            return study
+        step = Step(tuple(self.instead), "copy", tuple(self.instead.values()))
+        return study.add({name: study[other] for name, other in self.instead.items()}, step)
 
     def __iter__(self) -> Iterator[Study]:
         return (self[index] for index in range(len(self)))

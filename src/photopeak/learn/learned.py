@@ -27,15 +27,17 @@ class LearnedMethod(Method):
 
     A subclass makes its networks in `players` (name to module), records its constructor's arguments in `arguments`, and
     implements `batches` and `turns`. One loop trains them all: GANs, bridges, teacher and student.
+    `betas` are Adam's.
     """
 
+    betas: tuple[float, float] = (0.9, 0.999)
     arguments: Mapping[str, Any]
     players: nn.ModuleDict
     card: Mapping[str, Any]
 
     @abstractmethod
-    def batches(self, studies: Sequence[Study], *, seed: int) -> Batches:
-        """The training set that these studies make for this method."""
+    def batches(self, studies: Sequence[Study], *, seed: int, keep: Path | None = None) -> Batches:
+        """The training set that these studies make for this method; what was cut may be kept in a folder."""
 
     def solve(self, batches: Batches) -> None:
         """The part of training that has a closed form, such as a population mean; done once, before the first turn."""

@@ -61,7 +61,9 @@ class _Run:
         self.method, self.budget = method, budget
         self.identity = json.loads(json.dumps({"method": method.name, "arguments": dict(method.arguments), **identity}))
         self.optimisers = {
-            name: torch.optim.Adam([p for p in player.parameters() if p.requires_grad], lr=budget.learning_rate)
+            name: torch.optim.Adam(
+                [p for p in player.parameters() if p.requires_grad], lr=budget.learning_rate, betas=method.betas
+            )
             for name, player in method.players.items()
             if any(p.requires_grad for p in player.parameters())
         }
@@ -113,6 +115,7 @@ def fit(
     seed: int = 0,
     card: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
+    keep: Path | None = None,
 ) -> LearnedMethod:
     """Train a method on studies; the moving average of its weights ends in ``out/weights.safetensors``.
 
@@ -126,13 +129,14 @@ def fit(
     out : folder for checkpoint, weights and ``log.jsonl``.
     card : facts to travel in the weights' header (cohort, licence).
     watch : called with the record of every logged step.
+    keep : folder for training examples that other trainings on the same studies can use again.
     """
     if not studies:
         raise BadArgument(
             "no training studies", needed="at least one", remedy="Simulate or import a cohort with a train split."
         )
     out.mkdir(parents=True, exist_ok=True)
-    batches = method.batches(studies, seed=seed)
+    batches = method.batches(studies, seed=seed, keep=keep)
     method.solve(batches)
     run = _Run(method, budget, {"seed": seed, "studies": len(studies), **(card or {})})
     checkpoint = out / "training.safetensors"

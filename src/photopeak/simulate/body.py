@@ -28,12 +28,12 @@ def draw_body(draw: Draw, body: BodyType = "any") -> dict[str, Any]:
     if body != "any" and body not in BMI_RANGES:
         raise BadArgument(f"body {body!r}", needed=f"any, {', '.join(BMI_RANGES)}", remedy="Use one of these.")
     male = draw.chance(MALE_FRACTION)
-    height = draw.normal(1.645, 0.065, 1.45, 1.85) if male else draw.normal(1.54, 0.06, 1.36, 1.72)
-    bmi = draw.normal(24.3, 3.1, 16.5, 38.0) if male else draw.normal(23.8, 3.6, 16.0, 38.0)
+    height = draw.normal(1.645, 0.090, 1.40, 1.90) if male else draw.normal(1.54, 0.082, 1.30, 1.78)
+    bmi = draw.normal(24.3, 2.9, 16.5, 38.0) if male else draw.normal(23.8, 3.4, 16.0, 38.0)
     if body != "any":
         bmi = draw.uniform(*BMI_RANGES[body])
     excess, tall = bmi - 24.0, 100 * height - (164 if male else 154)
-    fat = (12.0 if male else 13.0) + 1.1 * excess + draw.normal(0.0, 2.0)
+    fat = (12.0 if male else 13.0) + 0.9 * excess + draw.normal(0.0, 2.0)
     breast = draw.lognormal(6.0, 0.4) if male else draw.lognormal(40.0 * 1.05**excess, 0.25)
     return {
         "sex": "M" if male else "F",
@@ -46,7 +46,7 @@ def draw_body(draw: Draw, body: BodyType = "any") -> dict[str, Any]:
         "belly": min(max(0.02 + 0.018 * excess + draw.normal(0.0, 0.04), -0.10), 0.30),
         "fat_mm": min(max(fat, 4.0), 32.0),
         "breast_mm": min(breast, 16.0 if male else 62.0),
-        "left_dome_mm": (-7.0 if male else -10.0) + 0.5 * excess + draw.normal(0.0, 7.0, -14.0, 24.0),
+        "left_dome_mm": (-7.0 if male else -10.0) + 1.3 * excess + draw.normal(0.0, 7.0, -14.0, 24.0),
         "right_dome_mm": draw.normal(14.0, 6.0, 0.0, 30.0),
         "lung_top_mm": draw.normal(140.0 + 0.8 * tall, 8.0, 115.0, 170.0),
         "liver_mm": (57.0 if male else 73.0) + draw.normal(0.0, 5.0, -12.0, 12.0),
@@ -57,17 +57,21 @@ def draw_body(draw: Draw, body: BodyType = "any") -> dict[str, Any]:
     }
 
 
-def draw_heart(draw: Draw, *, male: bool, scale: float) -> dict[str, Any]:
-    """Place, direction and size of the heart; `scale` is the width of the chest over that of an average man."""
+def draw_heart(draw: Draw, *, male: bool, scale: float, bmi: float) -> dict[str, Any]:
+    """Place, direction and size of the heart; `scale` is the width of the chest over that of an average man.
+
+    Both ventricles are larger in the obese (Lauer et al., JAMA 1991; 266:231; Chahal et al., Chest 2012; 141:388).
+    """
+    excess = bmi - 24.0
     return {
         "heart_x_mm": draw.normal(42.0, 5.0, 28.0, 58.0) * scale,
         "heart_y_mm": draw.normal(-33.0, 4.0, -41.0, -21.0) * scale,
-        "lv_radius_mm": draw.normal(33.6 if male else 31.4, 1.5, 30.0, 38.0),
-        "lv_length_mm": draw.normal(86.0 if male else 80.5, 4.0, 75.0, 95.0),
-        "wall_mm": draw.normal(10.2 if male else 9.5, 0.5, 9.0, 11.0),
+        "lv_radius_mm": draw.normal((33.6 if male else 31.4) + 0.14 * excess, 1.5, 29.0, 38.0),
+        "lv_length_mm": draw.normal((86.0 if male else 80.5) + 0.35 * excess, 4.0, 74.0, 96.0),
+        "wall_mm": draw.normal((10.2 if male else 9.5) + 0.05 * excess, 0.5, 8.8, 11.2),
         "apical_thinning": draw.uniform(0.30, 0.40),
         "azimuth_deg": draw.normal(45.0, 5.0, 35.0, 55.0),
         "elevation_deg": draw.normal(21.0, 6.0, 10.0, 35.0),
-        "rv_scale": draw.normal(1.0, 0.07, 0.85, 1.2),
+        "rv_scale": draw.normal(1.0 + 0.004 * excess, 0.07, 0.85, 1.2),
         "atria_scale": draw.normal(1.0, 0.08, 0.8, 1.25),
     }

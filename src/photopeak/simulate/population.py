@@ -153,7 +153,9 @@ def draw_scans(generator: torch.Generator, *, name: str, body: BodyType = "any")
     draw = Draw(generator)
     anatomy = draw_body(draw, body)
     male = anatomy["sex"] == "M"
-    anatomy |= draw_heart(draw, male=male, scale=anatomy["chest_width_mm"] / 310.0)
+    anatomy |= draw_heart(
+        draw, male=male, scale=anatomy["chest_width_mm"] / 310.0, bmi=anatomy["weight_kg"] / anatomy["height_m"] ** 2
+    )
     defects = draw_defects(draw)
     protocol = cast(Protocol, draw.choice(PROTOCOLS))
     stressor: Stressor = "exercise" if draw.chance(0.5) else "pharmacologic"
