@@ -210,6 +210,48 @@ def simulated(result: Row) -> str:
     )
 
 
+def correct(result: Row) -> str:
+    """Seconds of a whole study by steps, samples and threads."""
+    machine = result["machine"]
+
+    def taken(row: Row) -> str:
+        return f"not run, about {row['expected_seconds']:.0f} s" if row["seconds"] is None else seconds(row["seconds"])
+
+    counts = sorted({row["threads"] for row in result["rows"]})
+    cells: dict[tuple[str, int, int], dict[int, str]] = {}
+    for row in result["rows"]:
+        cells.setdefault((row["method"], row["steps"], row["samples"]), {})[row["threads"]] = taken(row)
+    lines = [[*map(str, key), *(by.get(count, "") for count in counts)] for key, by in cells.items()]
+    head = ["method", "steps", "samples", *(f"threads: {count}" for count in counts)]
+    return (
+        f"## Correcting a study\n\n`benchmarks/correct.py`, all {result['slices']} slices of a study, weights loaded "
+        f"beforehand, {machine['processor']} with {machine['cores']} cores at a load of {machine['load_at_start']:g}. "
+        f"Finding the heart takes {seconds(result['find_heart_seconds'])} more. The bar is 5 s on two cores.\n\n"
+        + table(head, lines)
+    )
+
+
+def away(result: Row) -> str:
+    """Errors away from home over those at home, by condition and method."""
+    rows = []
+    for condition, told in result["conditions"].items():
+        for method, figures in told["methods"].items():
+            cells = [f"{row['mean']:.3g} ({span(row)})" if row["n"] else "" for row in figures.values()]
+            counts = {row["n"] for row in figures.values()}
+            rows.append([condition, method, *map(str, counts), str(len(told["no heart found"])), *cells])
+    figures = next(iter(next(iter(result["conditions"].values()))["methods"].values()))
+    head = ["condition", "method", "n", "no heart found", *(f"{name}, % (over home)" for name in figures)]
+    return "## Away from home\n\n`benchmarks/generalise.py`; n counts persons, or hearts.\n\n" + table(head, rows)
+
+
+def span(row: Row) -> str:
+    """A ratio and its interval, where there is one."""
+    if "ratio" not in row:
+        return "no ratio"
+    low, high = row["ratio interval"]
+    return f"{row['ratio']:.2f}, {low:.2f} to {high:.2f}"
+
+
 def other(stem: str, result: Row | list[Row]) -> str:
     """Any other benchmark: its rows as they are."""
     rows = result if isinstance(result, list) else [result]
@@ -225,6 +267,8 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "photons": photons,
     "scatter": scatter,
     "simulate": simulated,
+    "correct": correct,
+    "generalise": away,
 }
 
 

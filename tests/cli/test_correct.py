@@ -8,6 +8,7 @@ import pydicom
 import pytest
 
 from photopeak.core import Study
+from photopeak.evaluate.ood import features, found_heart, population
 from photopeak.io import load
 from photopeak.io.dicom_nm_write import write_nm
 from photopeak.io.nifti import write_nifti
@@ -178,3 +179,45 @@ def test_a_foreign_folder_is_not_overwritten(run: Run, saved: Path, small_weight
     failed = run("correct", saved, "-o", tmp_path / "out", "--weights", small_weights, *FEW)
     assert failed.returncode == 2
     assert (tmp_path / "out" / "thesis.txt").read_text() == "three years"
+
+
+@pytest.fixture(scope="session")
+def knowing_weights(patient: Study, small_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small student, with a population of forty people who are much like the fixture patient."""
+    found, rng = features(patient["nac"], found_heart(patient)), np.random.default_rng(0)
+    people = [{name: value + 0.1 * rng.normal() for name, value in found.items()} for _ in range(40)]
+    method = PADM.restored(small_weights)
+    known = method.card["domain"] | {"population": population(people, [str(n) for n in range(40)]).to_dict()}
+    path = tmp_path_factory.mktemp("knowing") / "padm.safetensors"
+    method.save(path, card={**method.card, "domain": known})
+    return path
+
+
+def test_a_mirrored_patient_is_refused_unless_wanted_anyway(
+    run: Run, patient: Study, knowing_weights: Path, tmp_path: Path
+) -> None:
+    nac = patient["nac"]
+    source = write_nifti(nac.with_data(nac.data.flip(2)), tmp_path / "mirrored.nii.gz")
+    job = ("correct", source, "-o", tmp_path / "out", "--weights", knowing_weights, "--steps", 1, "--samples", 1)
+    failed = run(*job)
+    assert failed.returncode == 2
+    assert "distance from the training scans" in failed.stderr
+    assert "--anyway" in failed.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["mirrored.nii.gz"]
+    answered = run(*job, "--anyway")
+    assert answered.returncode == 0, answered.stderr
+    told = "Beyond a hard limit and answered all the same: distance from the training scans"
+    assert told in (tmp_path / "out" / "log.txt").read_text()
+    assert told in (tmp_path / "out" / "report.html").read_text()
+    assert (tmp_path / "out" / "ac.nii.gz").is_file()
+
+
+def test_what_drove_the_correction_is_mapped_when_asked_for(
+    run: Run, saved: Path, patient: Study, knowing_weights: Path, tmp_path: Path
+) -> None:
+    done = run("correct", saved, "-o", tmp_path / "out", "--weights", knowing_weights, *FEW, "--saliency", "--anyway")
+    assert done.returncode == 0, done.stderr
+    saliency = np.asarray(nibabel.load(tmp_path / "out" / "saliency.nii.gz").dataobj)
+    assert saliency.size == patient["nac"].data.numel()
+    assert saliency.max() > 0
+    assert "What drove the correction" in (tmp_path / "out" / "report.html").read_text()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from photopeak.cli.evaluate import by_person, score_table
+from photopeak.cli.evaluate import score_table
 from photopeak.core import Study
 from photopeak.io import save, write_manifest
 
@@ -41,12 +41,6 @@ def test_ratio_in_the_table_is_to_nac() -> None:
         "half": {"a": {"heart NRMSE": 10.0}, "b": {"heart NRMSE": 15.0}},
     }
     assert "[0.500]" in score_table(scores, truth="ac")
-
-
-def test_scans_of_one_person_count_once() -> None:
-    scores = {"nac": {"a_stress": {"e": 1.0}, "a_rest": {"e": 3.0}, "b_rest": {"e": 5.0}}}
-    persons = {"a_stress": "a", "a_rest": "a", "b_rest": "b"}
-    assert by_person(scores, persons) == {"nac": {"a": {"e": 2.0}, "b": {"e": 5.0}}}
 
 
 @pytest.mark.parametrize("label", ["padm:steps", "padm:steps=x", "nothing"])

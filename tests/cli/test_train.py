@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from photopeak.cli.train import planned_method, read_recipe
 from photopeak.core import Study
 from photopeak.core.errors import BadArgument
 from photopeak.io import save, write_manifest
+from photopeak.methods.indirect import Indirect
+from photopeak.methods.mean_acf import MeanFactor
 from photopeak.methods.padm import PADM
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -91,3 +94,54 @@ def test_unknown_budget_key_stops_the_run(run: Run, cohort: Path, tmp_path: Path
 def test_only_a_student_has_a_teacher(tmp_path: Path) -> None:
     with pytest.raises(BadArgument, match="teacher"):
         planned_method(read_recipe("unet"), tmp_path / "weights.safetensors")
+
+
+def test_the_target_is_the_volume_that_the_recipe_names(run: Run, cohort: Path, tmp_path: Path) -> None:
+    losses = {}
+    for label, volumes in (("ac", ""), ("nac", '[volumes]\nac = "nac"\n')):
+        (tmp_path / f"{label}.toml").write_text('method = "mean_acf"\n' + volumes)
+        made = run("train", tmp_path / f"{label}.toml", cohort, "-o", tmp_path / label, "--keep", tmp_path / "hearts")
+        assert made.returncode == 0, made.stderr
+        factor = MeanFactor.restored(tmp_path / label / "weights.safetensors")
+        losses[label] = factor.players["factor"].get_buffer("cube")
+        assert factor.card["volumes"] == ({"ac": "nac"} if volumes else {})
+    scale = 1 / MeanFactor().feed.factor
+    centre = (slice(15, 25),) * 3
+    assert torch.allclose(losses["nac"][centre], torch.full((10, 10, 10), scale), atol=1e-5)
+    assert not torch.allclose(losses["ac"][centre], losses["nac"][centre], atol=1e-2)
+    assert len(list((tmp_path / "hearts").iterdir())) == 2
+
+
+def test_weights_carry_what_correct_needs_to_know(run: Run, patient: Study, saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cohort"
+    splits = {"patient_0000": "train", "patient_0001": "validation", "patient_0002": "validation"}
+    for name in splits:
+        save(patient, folder / name)
+    write_manifest(folder, splits, about={"simulated": True})
+    made = run("train", "mean_acf", folder, "-o", tmp_path / "run")
+    assert made.returncode == 0, made.stderr
+    weights = tmp_path / "run" / "weights.safetensors"
+    card = MeanFactor.restored(weights).card
+    assert card["calibration"]["studies"] == 2
+    assert "population" not in card["domain"], "one scan is no population"
+    done = run("correct", saved, "-o", tmp_path / "out", "--method", "mean_acf", "--weights", weights)
+    assert done.returncode == 0, done.stderr
+    assert "distance from the training scans: – (not known" in done.stdout
+    assert "was not calibrated" not in done.stdout
+    assert "The sd is calibrated" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_run_is_not_gone_on_with_against_the_users_will(run: Run, cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(SMALL.format(method="padm"))
+    assert run("train", tmp_path / "r.toml", cohort, "-o", tmp_path / "run").returncode == 0
+    again = run("train", tmp_path / "r.toml", cohort, "-o", tmp_path / "run", "--no-resume")
+    assert again.returncode == 2
+    assert "--resume" in again.stderr
+
+
+def test_a_map_is_for_concord_only(run: Run, cohort: Path, tmp_path: Path) -> None:
+    Indirect(channels=[8, 16, 24]).save(tmp_path / "map.safetensors", card={})
+    (tmp_path / "r.toml").write_text(SMALL.format(method="padm"))
+    refused = run("train", tmp_path / "r.toml", cohort, "-o", tmp_path / "run", "--map", tmp_path / "map.safetensors")
+    assert refused.returncode == 2
+    assert "concord" in refused.stderr

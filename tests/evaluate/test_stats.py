@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from photopeak.core.errors import BadArgument, BadValues, ShapeMismatch
 from photopeak.evaluate.stats import (
     bootstrap_interval,
+    by_person,
     holm,
     paired_wilcoxon,
     ratio_interval,
@@ -89,3 +90,9 @@ def test_pairs_that_are_none(generator):
         ratio_interval([1.0, 2.0], [0.0, 1.0], generator=generator)
     with pytest.raises(BadArgument, match="p values"):
         holm([0.5, math.nan])
+
+
+def test_scans_of_one_person_count_once() -> None:
+    scores = {"nac": {"a_stress": {"e": 1.0}, "a_rest": {"e": 3.0}, "b_rest": {"e": 5.0}}}
+    persons = {"a_stress": "a", "a_rest": "a", "b_rest": "b"}
+    assert by_person(scores, persons) == {"nac": {"a": {"e": 2.0}, "b": {"e": 5.0}}}

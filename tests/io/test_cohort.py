@@ -235,3 +235,12 @@ def test_slices_refuse_what_is_not_there(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(UnreadableFile, match=r"volume-ac\.npy"):
         cohort.slices("ac")
+
+
+def test_another_volume_can_take_a_name(folder: Path) -> None:
+    plain, taking = (open_cohort(folder).split("train"), open_cohort(folder).taking({"ac": "nac"}).split("train"))
+    assert torch.equal(taking[0]["ac"].data, plain[0]["nac"].data)
+    assert not torch.equal(plain[0]["ac"].data, plain[0]["nac"].data)
+    assert taking[0].history[-1].reads == ("nac",)
+    with pytest.raises(MissingInput, match="ac_clean"):
+        open_cohort(folder).taking({"ac": "ac_clean"})[0]

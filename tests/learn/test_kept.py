@@ -21,8 +21,8 @@ class _Knife:
 
 def test_the_second_training_reads_what_the_first_has_cut(tmp_path: Path) -> None:
     knife = _Knife()
-    first = kept_examples(tmp_path, {"seed": 1}, knife)
-    second = kept_examples(tmp_path, {"seed": 1}, knife)
+    first = kept_examples(tmp_path, {"seed": 1}, knife, count=4)
+    second = kept_examples(tmp_path, {"seed": 1}, knife, count=4)
     assert knife.cuts == 1
     for one, other, cut in zip(first, second, _Knife()(), strict=True):
         assert all(torch.equal(one[name], cut[name]) and torch.equal(other[name], cut[name]) for name in cut)
@@ -30,13 +30,13 @@ def test_the_second_training_reads_what_the_first_has_cut(tmp_path: Path) -> Non
 
 def test_another_identity_is_cut_anew(tmp_path: Path) -> None:
     knife = _Knife()
-    kept_examples(tmp_path, {"seed": 1}, knife)
-    kept_examples(tmp_path, {"seed": 2}, knife)
+    kept_examples(tmp_path, {"seed": 1}, knife, count=4)
+    kept_examples(tmp_path, {"seed": 2}, knife, count=4)
     assert knife.cuts == 2
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path) -> None:
-    assert len(kept_examples(None, {"seed": 1}, _Knife())) == 4
+    assert len(kept_examples(None, {"seed": 1}, _Knife(), count=4)) == 4
     assert not list(tmp_path.iterdir())
 
 
@@ -46,15 +46,15 @@ def test_what_was_cut_half_is_cut_again(tmp_path: Path) -> None:
         raise RuntimeError("the knife broke")
 
     with pytest.raises(RuntimeError):
-        kept_examples(tmp_path, {"seed": 1}, broken)
+        kept_examples(tmp_path, {"seed": 1}, broken, count=4)
     knife = _Knife()
-    kept_examples(tmp_path, {"seed": 1}, knife)
+    kept_examples(tmp_path, {"seed": 1}, knife, count=4)
     assert knife.cuts == 1
 
 
 def test_a_change_of_an_example_does_not_reach_the_disk(tmp_path: Path) -> None:
-    kept_examples(tmp_path, {"seed": 1}, _Knife())[0]["nac"].zero_()
-    assert float(kept_examples(tmp_path, {"seed": 1}, _Knife())[0]["nac"].sum()) > 0
+    kept_examples(tmp_path, {"seed": 1}, _Knife(), count=4)[0]["nac"].zero_()
+    assert float(kept_examples(tmp_path, {"seed": 1}, _Knife(), count=4)[0]["nac"].sum()) > 0
 
 
 def test_the_fingerprint_tells_images_apart() -> None:
@@ -63,3 +63,9 @@ def test_the_fingerprint_tells_images_apart() -> None:
     other[7, 14, 0] = 1
     assert fingerprint([image]) == fingerprint([image.clone()])
     assert fingerprint([image]) != fingerprint([other])
+
+
+def test_a_wrong_count_is_noticed_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        kept_examples(tmp_path, {"seed": 1}, _Knife(), count=5)
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ import torch
 
 from photopeak.core import Study
 from photopeak.core.errors import BadArgument, BadCheckpoint, BadValues
+from photopeak.learn import loop
 from photopeak.learn.checkpoint import load_checkpoint
 from photopeak.learn.loop import Budget, fit
 
@@ -179,3 +180,16 @@ def test_a_loss_that_is_no_number_stops_and_spoils_nothing_saved(tmp_path, line,
     state, header = load_checkpoint(tmp_path / "training.safetensors")
     assert header["step"] == 3
     assert all(bool(torch.isfinite(tensor).all()) for tensor in state.values())
+
+
+def test_processor_seconds_do_not_count_waiting(tmp_path, line, monkeypatch):
+    seconds = iter(range(1000))
+    monkeypatch.setitem(loop._CLOCKS, "cpu", lambda: 0.5 * next(seconds))
+    method = fit(line(), STUDIES, tmp_path, budget=_budget(1000, max_seconds=2.0, clock="cpu"))
+    assert method.card["training"]["steps"] == 4
+    assert method.card["training"]["clock"] == "cpu"
+
+
+def test_an_unknown_clock_is_refused():
+    with pytest.raises(BadArgument, match="sun"):
+        Budget(clock="sun")

@@ -9,9 +9,17 @@ import torch.nn.functional as F
 from photopeak.core import Study
 from photopeak.core.errors import BadArgument, BadCheckpoint, MissingInput
 from photopeak.learn.loop import Budget, fit
-from photopeak.methods.heart_slices import in_chunks
-from photopeak.methods.padm import PADM, CorrectionNetwork, PADMTeacher, attention_transfer
+from photopeak.methods import shipped_weights
+from photopeak.methods.heart_slices import heart_of, in_chunks
+from photopeak.methods.padm import PADM, PADMTeacher
 from photopeak.testing import check_method
+
+SMALL: dict[str, Any] = {
+    "feed": {"size": 24, "depth": 14, "neighbours": 1},
+    "channels": (8, 16, 24),
+    "paths": 4,
+    "bridge_steps": 50,
+}
 
 
 def test_contract_of_the_student(student: PADM, patient: Study) -> None:
@@ -89,14 +97,6 @@ def test_scaling_the_counts_scales_the_answer(student: PADM, patient: Study) -> 
     torch.testing.assert_close(loud, 8 * answer, rtol=1e-4, atol=1e-3 * float(loud.max()))
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_untrained_network_starts_at_the_population_factor(alpha: float) -> None:
-    network = CorrectionNetwork(context=1, channels=(8, 16, 24), paths=16, alpha=alpha, factor=3.2)
-    y = torch.rand(2, 1, 16, 16) * 2 - 1
-    answer = network(y, y, torch.zeros(2, 4), y, torch.zeros(2, dtype=torch.long))
-    torch.testing.assert_close(answer, y, rtol=1e-4, atol=1e-4)
-
-
 def test_physics_made_image_never_lowers_counts(student: PADM, generator: torch.Generator) -> None:
     network = student._network
     network.alpha = 1.0
@@ -121,12 +121,6 @@ def test_first_turn_is_the_printed_loss(student: PADM, patient: Study) -> None:
     assert player == "net"
     assert not rest
     torch.testing.assert_close(loss, printed, rtol=1e-4, atol=1e-6)
-
-
-def test_attention_transfer_is_blind_to_scale_and_sees_place(generator: torch.Generator) -> None:
-    features = torch.randn(2, 5, 8, 8, generator=generator)
-    assert float(attention_transfer(features, 3 * features)) < 1e-5
-    assert float(attention_transfer(features, features.flip(-1))) > 0.1
 
 
 def test_student_starts_from_the_teacher_and_is_pulled_by_it(
@@ -182,3 +176,90 @@ def test_weights_of_another_method_are_refused(student: PADM, tmp_path: Path) ->
 def test_bad_settings_are_refused(student: PADM, settings: dict[str, int]) -> None:
     with pytest.raises(BadArgument):
         student.using(**settings)
+
+
+@pytest.mark.parametrize(
+    "given", [{"alpha": 2.0}, {"paths": 0}, {"acf_domain": "hu"}, {"distil": "none"}, {"transfer": -1.0}]
+)
+def test_arguments_outside_their_meaning_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(BadArgument, match=next(iter(given))):
+        PADM(**SMALL | given)
+    with pytest.raises(BadArgument, match="mu_weight"):
+        PADMTeacher(**SMALL, mu_weight=-1.0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"acf_domain": "network"},
+        {"paths": 32, "alpha": 1.0},
+        {"feed": {"size": 24, "depth": 14, "neighbours": 0}},
+        {"registered": False},
+        {"registered": False, "mu_weight": 0.1, "feed": {"size": 24, "depth": 14, "neighbours": 0}},
+    ],
+)
+def test_every_option_trains_answers_and_teaches(given: dict[str, Any], patient: Study, tmp_path: Path) -> None:
+    """An option is one when its answer is finite, its weights travel, and a student can learn from it."""
+    torch.manual_seed(4)
+    teacher = PADMTeacher(**SMALL | given)
+    budget = Budget(max_steps=2, batch_size=2, warmup_steps=1)
+    fit(teacher, [patient], tmp_path / "teacher", budget=budget)
+    again = PADMTeacher.restored(tmp_path / "teacher" / "weights.safetensors")
+    assert again.arguments == {**teacher.arguments, **again.arguments}
+    assert torch.equal(again(patient)["ac"].data, teacher(patient)["ac"].data)
+    student = PADM(
+        **{k: v for k, v in (SMALL | given).items() if k not in ("registered", "mu_weight")}, distil="middle"
+    )
+    student.learn_from(again)
+    fit(student, [patient], tmp_path / "student", budget=budget)
+    assert bool(torch.isfinite(student(patient.only("nac"))["ac"].data).all())
+
+
+def test_unregistered_teacher_sees_the_whole_transaxial_map_beside_every_slice(patient: Study) -> None:
+    torch.manual_seed(5)
+    teacher = PADMTeacher(**SMALL, registered=False)
+    batch = teacher.batches([patient], seed=0).batch(3, torch.Generator().manual_seed(1))
+    assert batch["body"].shape == (3, 24, 24, 24)
+    assert "path" not in batch
+    whole = teacher.fused(batch)
+    assert whole.shape == batch["nac"].shape
+    turned = teacher.fused({**batch, "body": batch["body"].flip(-1)})
+    assert not torch.allclose(whole, turned)
+    check_method(teacher, patient)
+
+
+def test_unturned_map_is_axial(teacher: PADMTeacher, patient: Study) -> None:
+    """A map that depends on height alone depends on the first axis of "body" alone."""
+    mu = patient["mu"]
+    ramp = mu.with_data(0.001 * torch.arange(mu.grid.shape[0]).reshape(-1, 1, 1).expand(mu.grid.shape).to(mu.data))
+    sloped = Study("x", {"nac": patient["nac"], "mu": ramp}, facts=patient.facts)
+    grid = heart_of(sloped).grid((8, 8, 8), 6.4)
+    cubes = teacher.cubes(sloped, grid)
+    torch.testing.assert_close(cubes["body"], cubes["body"][:, :1, :1].expand(8, 8, 8), rtol=1e-4, atol=1e-5)
+    steps = cubes["body"][:, 0, 0].diff()
+    torch.testing.assert_close(steps, torch.full_like(steps, 0.001 / 0.15), rtol=1e-3, atol=1e-5)
+    assert float(cubes["mu"].std(0).max()) > 0
+
+
+def test_supervised_mu_comes_nearer_the_map(patient: Study) -> None:
+    """L_mu is zero only at the CT's mu: it alone, at weight 1, is what the loss grows by."""
+    torch.manual_seed(6)
+    free, told = (PADMTeacher(**SMALL, mu_weight=weight) for weight in (0.0, 1.0))
+    told.players.load_state_dict(free.players.state_dict())
+    batch = free.batches([patient], seed=0).batch(4, torch.Generator().manual_seed(1))
+    (_, loss), (_, supervised) = (next(m.turns(batch, torch.Generator().manual_seed(2))) for m in (free, told))
+    start = torch.nn.functional.softplus(torch.tensor(free._network.start))
+    expected = (start - batch["mu"][:, 1]).abs().mean()
+    torch.testing.assert_close(supervised - loss, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_student_and_teacher_may_differ_in_how_they_are_taught(patient: Study) -> None:
+    student, teacher = PADM(**SMALL, distil="encoder"), PADMTeacher(**SMALL, registered=False, mu_weight=0.3)
+    student.learn_from(teacher)
+    assert student.mu_weight == 0
+    with pytest.raises(BadArgument, match="alpha"):
+        PADM(**SMALL, alpha=1.0).learn_from(teacher)
+
+
+def test_shipped_weights_load() -> None:
+    assert PADM.restored(shipped_weights("padm")).arguments["acf_domain"] == "counts"

@@ -65,3 +65,25 @@ def test_hooks_are_gone_afterwards_even_after_an_error(unet):
     with pytest.raises(ZeroDivisionError), watched(unet):
         raise ZeroDivisionError
     assert not any(hooks)
+
+
+def test_a_folded_network_sees_blocks_and_keeps_rows_and_columns() -> None:
+    torch.manual_seed(0)
+    folded, flat = slice_unet(3, 2, (16, 24), fold=2).double(), slice_unet(12, 8, (16, 24)).double()
+    for network in (folded.unet, flat):
+        network.out[-1].conv.weight.data.normal_()
+    flat.load_state_dict(folded.unet.state_dict())
+    images, times = _input(size=16)
+    answer = folded(images, times)
+    assert answer.shape == (2, 2, 16, 16)
+    blocks = flat(torch.nn.functional.pixel_unshuffle(images, 2), times)
+    torch.testing.assert_close(answer[:, 1, 1::2, ::2], blocks[:, 4 + 2])
+
+
+def test_a_folded_network_can_be_watched() -> None:
+    folded = slice_unet(3, 2, (16, 24), fold=2).double()
+    with watched(folded) as features:
+        folded(*_input(size=16))
+    with watched(folded.unet) as inner:
+        folded(*_input(size=16))
+    assert len(features) == len(inner) > 3

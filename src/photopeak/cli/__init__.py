@@ -4,7 +4,19 @@ import sys
 
 import typer
 
-from photopeak.cli import cohort, correct, demo, evaluate, export, import_, reconstruct, simulate, train
+from photopeak.cli import (
+    benchmark,
+    clinical,
+    cohort,
+    correct,
+    demo,
+    evaluate,
+    export,
+    import_,
+    reconstruct,
+    simulate,
+    train,
+)
 
 NOTICE = "Research software. Not a medical device. Not for diagnosis or treatment."
 
@@ -23,6 +35,8 @@ app.command("reconstruct")(reconstruct.command)
 app.command("import")(import_.command)
 app.command("export")(export.command)
 app.command("evaluate")(evaluate.command)
+app.command("benchmark")(benchmark.command)
+app.command("clinical")(clinical.command)
 app.add_typer(cohort.app, name="cohort")
 
 

@@ -12,7 +12,7 @@ def command(
 ) -> None:
     """Simulate a patient, correct it without CT, score it against a perfect CT-AC and write a report."""
     from photopeak.cardiac.find import FoundHeart
-    from photopeak.cli.correct import REPORT, correct
+    from photopeak.cli.correct import REPORT, USUAL_METHOD, correct
     from photopeak.cli.evaluate import score_rows
     from photopeak.cli.simulate import simulate
     from photopeak.core import Step
@@ -24,7 +24,7 @@ def command(
     perfect = Step(("ctac",), "osem of noise-free counts with the true attenuation map")
     study = patient.only("nac").add({"ctac": patient["ac_clean"]}, perfect)
     typer.echo("correcting it from NAC alone")
-    study = correct(study, method("padm", steps=1, samples=8), out, truth="ctac")
+    study = correct(study, method(USUAL_METHOD, samples=8), out, truth="ctac")
     heart = FoundHeart.from_dict(study.facts["heart"])
     scores = {of: heart_scores(study, of=of, truth="ctac", heart=heart) for of in ("nac", "ac")}
     typer.echo(score_rows(scores))

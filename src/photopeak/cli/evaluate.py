@@ -31,7 +31,9 @@ def command(
 
     from rich.progress import track
 
+    from photopeak.cli.correct import USUAL_METHOD
     from photopeak.core.errors import BadArgument
+    from photopeak.evaluate.stats import by_person
     from photopeak.io.cohort import open_cohort
 
     studies = open_cohort(cohort).split(split)[:limit]
@@ -41,7 +43,7 @@ def command(
             needed="at least 2, for an interval",
             remedy="Simulate more.",
         )
-    methods = {label: _ready(label) for label in method or ["padm"]}
+    methods = {label: ready_method(label) for label in method or [USUAL_METHOD]}
     truths = truth or ["ac"]
     scores: dict[str, Scores] = {one: {UNCORRECTED: {}, **{label: {} for label in methods}} for one in truths}
     for name, study in track(zip(studies.names, studies, strict=True), total=len(studies), description="scans"):
@@ -56,21 +58,6 @@ def command(
             out.mkdir(parents=True, exist_ok=True)
             (out / f"{one}.md").write_text(table)
             (out / f"{one}.json").write_text(json.dumps(scores[one], indent=1))
-
-
-def by_person(scores: Scores, persons: Mapping[str, str]) -> Scores:
-    """Means over the scans of each person, since scans of one person are not independent."""
-    return {label: _means(rows, persons) for label, rows in scores.items()}
-
-
-def _means(rows: Mapping[str, Mapping[str, float]], persons: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    scans: dict[str, list[Mapping[str, float]]] = {}
-    for name, row in rows.items():
-        scans.setdefault(persons[name], []).append(row)
-    return {
-        person: {figure: sum(row[figure] for row in those) / len(those) for figure in those[0]}
-        for person, those in scans.items()
-    }
 
 
 def score_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]], *, truth: str) -> str:
@@ -132,7 +119,7 @@ def score_rows(scores: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def _ready(label: str) -> Any:
+def ready_method(label: str) -> Any:
     """A method from ``NAME[=WEIGHTS][:key=value,...]``."""
     from photopeak.core.errors import BadArgument
     from photopeak.methods import method

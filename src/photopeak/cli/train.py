@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from photopeak.io.cohort import Cohort
     from photopeak.learn.learned import LearnedMethod
 
+CALIBRATION_SAMPLES, CALIBRATION_SCANS = 8, 60
+SHIPPED = "shipped"
 RECIPE_KEYS = {"method", "arguments", "budget", "seed", "cohort", "volumes"}
 
 
@@ -16,7 +19,13 @@ def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of a cohort; its train split is used.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted one is continued.")],
     teacher: Annotated[Path | None, typer.Option(help="Weights of a teacher to learn from (padm).")] = None,
-    initial: Annotated[Path | None, typer.Option(help="Weights of the same method to start from.")] = None,
+    map: Annotated[Path | None, typer.Option(help="Weights of indirect, for concord.")] = None,
+    initial: Annotated[
+        str | None, typer.Option(help="Weights of the same method to start from; 'shipped' are those of photopeak.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the run that is in OUT; --no-resume refuses where there is one.")
+    ] = True,
     max_seconds: Annotated[float | None, typer.Option(help="Instead of the recipe's budget.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep what is cut from the studies here, for the next.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -28,8 +37,12 @@ def command(
     from photopeak.core.errors import BadArgument
     from photopeak.evaluate.domain import training_domain
     from photopeak.io.cohort import open_cohort
-    from photopeak.learn.loop import Budget, fit
+    from photopeak.learn.loop import CHECKPOINT, Budget, fit
+    from photopeak.methods import shipped_weights
+    from photopeak.methods.heart_slices import HeartCube
 
+    if not resume and (out / CHECKPOINT).exists():
+        raise BadArgument(f"{out} with a run in it", needed="an empty folder", remedy="Go on with --resume.")
     if threads is not None:
         torch.set_num_threads(threads)
     plan = read_recipe(recipe)
@@ -41,8 +54,12 @@ def command(
     torch.manual_seed(seed)
     method = planned_method(plan, teacher)
     if initial is not None:
-        method.use_weights(type(method).restored(initial).players.state_dict())
-    studies = open_cohort(cohort).split("train").taking(plan["volumes"])
+        start = shipped_weights(method.name) if initial == SHIPPED else Path(initial)
+        method.use_weights(type(method).restored(start).players.state_dict())
+    if map is not None:
+        _give_map(method, map)
+    everyone = open_cohort(cohort)
+    studies = everyone.split("train").taking(plan["volumes"])
     typer.echo(f"{method.name}: {len(studies)} patients, {budget.max_seconds:g} s; cutting hearts")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
@@ -63,6 +80,11 @@ def command(
             "licence": "Apache-2.0",
         }
         fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch, keep=keep)
+    if len(everyone.split("validation")) and isinstance(method, HeartCube):
+        typer.echo("calibrating the uncertainty on validation scans")
+        calibrate_weights(
+            method, everyone.split("validation"), plan["volumes"].get("ac", "ac"), out / "weights.safetensors"
+        )
     typer.echo(f"weights in {out / 'weights.safetensors'} ({method.weights_sha256()[:12]})")
 
 
@@ -117,3 +139,29 @@ def planned_method(plan: dict[str, Any], teacher: Path | None) -> "LearnedMethod
             raise BadArgument(f"a teacher for {made.name}", needed="padm", remedy="Leave out --teacher.")
         made.learn_from(PADMTeacher.restored(teacher))
     return made
+
+
+def calibrate_weights(method: Any, validation: "Cohort", target: str, path: Path) -> None:
+    """Fit the uncertainty of a trained method to its errors on validation scans and write it into its weights' card.
+
+    Parameters
+    ----------
+    target : the volume that the answer should be.
+    """
+    from photopeak.evaluate.calibration import calibrate
+
+    ready = method.using(samples=CALIBRATION_SAMPLES)
+    scans = validation[:CALIBRATION_SCANS].taking({"target": target})
+    fitted = calibrate(ready, scans, truth="target", reads=method.reads)
+    method.card = {**method.card, "calibration": fitted.to_dict()}
+    method.save(path)
+
+
+def _give_map(method: "LearnedMethod", weights: Path) -> None:
+    from photopeak.core.errors import BadArgument
+    from photopeak.methods.concord import Concord
+    from photopeak.methods.indirect import Indirect
+
+    if not isinstance(method, Concord):
+        raise BadArgument(f"a map for {method.name}", needed="concord", remedy="Leave out --map.")
+    method.sees_with(Indirect.restored(weights))

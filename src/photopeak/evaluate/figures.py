@@ -91,19 +91,19 @@ def slices_figure(rows: Mapping[str, np.ndarray], orientation: Orientation) -> b
     """
     count = max(len(slices) for slices in rows.values())
     size = (WIDTH_IN - _LABEL_IN - _BAR_IN) / count
-    figure, height = _figure((size + _GAP_IN) * len(rows))
+    figure, height = figure_of((size + _GAP_IN) * len(rows))
     for number, (label, slices) in enumerate(rows.items()):
         low = height - (number + 1) * (size + _GAP_IN)
         figure.text(0.005, (low + size / 2) / height, label, fontsize=13, fontweight="bold", va="center")
         for column, image in enumerate(slices):
-            axes = _axes(figure, (_LABEL_IN + column * size, low, size, size))
+            axes = axes_at(figure, (_LABEL_IN + column * size, low, size, size))
             shown = axes.imshow(image, cmap="gray", vmin=0, vmax=100, interpolation="bicubic")
             if column == 0:
                 _label_edges(axes, _EDGES[orientation])
-    axes = _axes(figure, (WIDTH_IN - _BAR_IN + 0.08, _FOOT_IN + 0.1, 0.12, size * len(rows) - 0.2))
+    axes = axes_at(figure, (WIDTH_IN - _BAR_IN + 0.08, _FOOT_IN + 0.1, 0.12, size * len(rows) - 0.2))
     figure.colorbar(shown, cax=axes, ticks=[0, 50, 100], format="%g %%").ax.tick_params(labelsize=8, length=2, pad=2)
     axes.set_axis_on()
-    return _png(figure)
+    return png_of(figure)
 
 
 def polar_figure(panels: Sequence[Panel], columns: int) -> bytes:
@@ -111,7 +111,7 @@ def polar_figure(panels: Sequence[Panel], columns: int) -> bytes:
     width = WIDTH_IN / columns
     disc = width - 0.05
     line_height = _HEAD_IN + disc + _UNDER_IN
-    figure, height = _figure(line_height * math.ceil(len(panels) / columns))
+    figure, height = figure_of(line_height * math.ceil(len(panels) / columns))
     for number, panel in enumerate(panels):
         line, column = divmod(number, columns)
         middle, top = (column + 0.5) * width, height - line * line_height
@@ -123,13 +123,13 @@ def polar_figure(panels: Sequence[Panel], columns: int) -> bytes:
             figure.text(middle / WIDTH_IN, (low + disc / 2) / height, panel.unit, fontsize=12, ha="center", va="center")
             continue
         limits = _limits([p.values for p in panels if p.kind == panel.kind and p.values is not None], panel.kind)
-        shown = _disc(_axes(figure, (middle - disc / 2, low, disc, disc)), panel, panel.values, limits)
-        axes = _axes(figure, (middle - disc / 3, low - 0.12, 2 * disc / 3, 0.1))
+        shown = _disc(axes_at(figure, (middle - disc / 2, low, disc, disc)), panel, panel.values, limits)
+        axes = axes_at(figure, (middle - disc / 3, low - 0.12, 2 * disc / 3, 0.1))
         bar = figure.colorbar(shown, cax=axes, orientation="horizontal", ticks=[limits[0], sum(limits) / 2, limits[1]])
         bar.ax.tick_params(labelsize=9, length=2, pad=2)
         bar.ax.set_xlabel(panel.unit, fontsize=9, labelpad=1)
         axes.set_axis_on()
-    return _png(figure)
+    return png_of(figure)
 
 
 def _disc(axes: Axes, panel: Panel, values: Tensor, limits: tuple[float, float]) -> AxesImage:
@@ -169,7 +169,7 @@ def _ink(colours: Colormap, fraction: float) -> str:
     return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45 else "white"
 
 
-def _figure(height_in: float) -> tuple[Figure, float]:
+def figure_of(height_in: float) -> tuple[Figure, float]:
     """A white figure with the notice at its foot, and its whole height in inches."""
     from matplotlib.figure import Figure
 
@@ -179,7 +179,7 @@ def _figure(height_in: float) -> tuple[Figure, float]:
     return figure, height
 
 
-def _axes(figure: Figure, place_in: tuple[float, float, float, float]) -> Axes:
+def axes_at(figure: Figure, place_in: tuple[float, float, float, float]) -> Axes:
     """Empty axes at (left, bottom, width, height) inches."""
     width, height = figure.get_size_inches()
     left, bottom, across, up = place_in
@@ -198,7 +198,8 @@ def _label_edges(axes: Axes, edges: tuple[str, str, str, str]) -> None:
         label.set(color="white", path_effects=outline)
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
+    """The file of a figure; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

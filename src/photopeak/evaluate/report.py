@@ -16,10 +16,12 @@ from photopeak.cardiac.find import FoundHeart
 from photopeak.cardiac.orientation import ORIENTATIONS, Orientation
 from photopeak.cardiac.polar import LVSurface, polar_map
 from photopeak.cardiac.segments import SEGMENTS, TERRITORIES, segment_means
-from photopeak.core import Study
+from photopeak.core import Study, Volume
 from photopeak.core.errors import BadArgument, BadValues
+from photopeak.evaluate.domain import Check
 from photopeak.evaluate.figures import NOTICE, Panel, heart_slices, polar_figure, slice_step_mm, slices_figure
 from photopeak.evaluate.patients import HEART_RADIUS_MM, UNITS, heart_scores
+from photopeak.evaluate.saliency import saliency_figure
 
 _TITLES: Mapping[Orientation, str] = {
     "sa": "Short axis, apex to base",
@@ -50,6 +52,8 @@ def write_report(
     ac: str = "ac",
     sd: str = "ac_sd",
     truth: str | None = None,
+    checks: Sequence[Check] = (),
+    saliency: Volume | None = None,
 ) -> Path:
     """Write the report of `study` as one HTML file; it is whole or absent.
 
@@ -60,6 +64,8 @@ def write_report(
     provenance : how the estimate was made: method, hash of the weights, seed, version, hashes of the input.
     nac, ac, sd : names of the uncorrected image, the corrected one, and its standard deviation (zero: one sample).
     truth : name of the CT-based image that AC should be; adds it to every figure, and the errors of both.
+    checks : what was measured of the input and the answer.
+    saliency : map of what the correction of the heart depends on, on NAC's grid.
 
     Raises
     ------
@@ -90,6 +96,9 @@ def write_report(
         units=UNITS,
         radius_mm=HEART_RADIUS_MM,
         provenance=provenance,
+        checks=checks,
+        saliency=None if saliency is None else _encoded(saliency_figure(study[nac], saliency, heart)),
+        calibrated=any(step.by == "evaluate.calibration" for step in study.history),
     )
     _write_whole(page, path)
     return path

@@ -4,7 +4,7 @@ The unit of every statistic here is the patient, never the slice or the batch. I
 (Efron & Tibshirani 1993, chapter 13); several comparisons are corrected after Holm (1979, Scand J Stat 6:65-70).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,19 @@ class Interval(NamedTuple):
     estimate: float
     low: float
     high: float
+
+
+def by_person(
+    scores: Mapping[str, Mapping[str, Mapping[str, float]]], persons: Mapping[str, str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Means over the scans of each person, since scans of one person are not independent.
+
+    Parameters
+    ----------
+    scores : by method, scan and figure; every scan of a person has the same figures.
+    persons : who each scan is of.
+    """
+    return {label: _means(rows, persons) for label, rows in scores.items()}
 
 
 def bootstrap_interval(
@@ -71,6 +84,16 @@ def holm(pvalues: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return [float(v) for v in adjusted]
+
+
+def _means(rows: Mapping[str, Mapping[str, float]], persons: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    scans: dict[str, list[Mapping[str, float]]] = {}
+    for name, row in rows.items():
+        scans.setdefault(persons[name], []).append(row)
+    return {
+        person: {figure: sum(row[figure] for row in those) / len(those) for figure in those[0]}
+        for person, those in scans.items()
+    }
 
 
 def _per_patient(values: Values) -> Tensor:

@@ -16,7 +16,7 @@ Example = Mapping[str, Tensor]
 
 
 def kept_examples(
-    folder: Path | None, identity: Mapping[str, Any], cut: Callable[[], Iterable[Example]]
+    folder: Path | None, identity: Mapping[str, Any], cut: Callable[[], Iterable[Example]], *, count: int
 ) -> Sequence[Example]:
     """The examples that `cut` makes, from ``folder`` where they have been cut before.
 
@@ -25,6 +25,7 @@ def kept_examples(
     folder : where examples are kept, in a subfolder for each identity; None cuts them anew, into memory.
     identity : plain values that decide what `cut` makes; anything left out of it is not noticed when it changes.
     cut : makes examples, all with the same names and shapes.
+    count : how many `cut` makes.
 
     Returns
     -------
@@ -34,9 +35,8 @@ def kept_examples(
         return list(cut())
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     if not (folder / name).is_dir():
-        _write(folder / name, list(cut()))
+        _write(folder / name, cut(), count)
     arrays = {file.stem: np.load(file, mmap_mode="c") for file in sorted((folder / name).glob("*.npy"))}
-    count = min(len(array) for array in arrays.values())
     return [{key: torch.from_numpy(array[i]) for key, array in arrays.items()} for i in range(count)]
 
 
@@ -48,13 +48,20 @@ def fingerprint(tensors: Iterable[Tensor], *, every: int = 7) -> str:
     return digest.hexdigest()
 
 
-def _write(folder: Path, examples: Sequence[Example]) -> None:
-    """Write examples so that the folder is whole or absent, also with several processes at it."""
+def _write(folder: Path, examples: Iterable[Example], count: int) -> None:
+    """Write examples one by one so that the folder is whole or absent, also with several processes at it."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         partial.mkdir(parents=True)
-        for name in examples[0]:
-            np.save(partial / f"{name}.npy", torch.stack([example[name] for example in examples]).numpy())
+        arrays: dict[str, np.memmap[Any, Any]] = {}
+        for number, example in zip(range(count), examples, strict=True):
+            for name, tensor in example.items():
+                values, file = tensor.numpy(), partial / f"{name}.npy"
+                if name not in arrays:
+                    arrays[name] = np.lib.format.open_memmap(file, "w+", values.dtype, (count, *values.shape))
+                arrays[name][number] = values
+        for array in arrays.values():
+            array.flush()
         if not folder.is_dir():
             partial.rename(folder)
     finally:

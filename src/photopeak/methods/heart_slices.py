@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -20,9 +21,12 @@ from photopeak.core import COUNTS, Grid, Study, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.core.random import stream
 from photopeak.learn.feed import SIDES, Side, SliceFeed, from_network, to_network
+from photopeak.learn.kept import fingerprint, kept_examples
 from photopeak.learn.learned import Batch, LearnedMethod
 
 NETWORK_ITEMS = 13
+CUTS_SEED = 0
+"""Hearts are cut alike for every training, so that they can be kept."""
 STREAMS = 1 + len(SIDES)
 FINDER_SHIFT_MM, FINDER_TURN_DEG = 2.0, 4.0
 """Standard deviation of each coordinate and angle of the LV finder on simulated patients (docs/results.md)."""
@@ -70,8 +74,20 @@ class HeartCube(LearnedMethod):
         """What the network may see, as cubes [z, y, x] on the short-axis grid; "nac" in counts."""
         return {"nac": study["nac"].on(grid, order=3).data.clamp(min=0)}
 
-    @torch.inference_mode()
+    def prepared(self, study: Study) -> Study:
+        """The study with what is made of it once, before its heart is cut; as it is unless a method needs more."""
+        return study
+
+    def prepares_by(self) -> str:
+        """What `prepared` depends on besides the study."""
+        return ""
+
     def make(self, study: Study) -> Mapping[str, Volume]:
+        return self.answered(self.prepared(study))
+
+    @torch.inference_mode()
+    def answered(self, study: Study) -> Mapping[str, Volume]:
+        """AC and its standard deviation, of a prepared study."""
         nac = study["nac"].require(COUNTS, name="nac").require_image(name="nac")
         frame = heart_of(study)
         self.players.eval()
@@ -98,8 +114,8 @@ class HeartCube(LearnedMethod):
         slices = {name: self.feed.slices(cube, side, numbers) for name, cube in cubes.items()}
         return {**slices, "nac": to_network(slices["nac"]), "place": self.feed.place(side, numbers)}
 
-    def batches(self, studies: Sequence[Study], *, seed: int) -> "HeartBatches":
-        return HeartBatches(self, studies, seed=seed)
+    def batches(self, studies: Sequence[Study], *, seed: int, keep: Path | None = None) -> "HeartBatches":
+        return HeartBatches(self, studies, keep=keep)
 
 
 class HeartSlices(HeartCube):
@@ -120,6 +136,30 @@ class HeartSlices(HeartCube):
         return self.feed.stitched(answers, fill=cubes["nac"]).clamp(min=0)
 
 
+class SampledSlices(HeartSlices):
+    """A HeartSlices method that samples in `steps` network evaluations; a subclass says in `check_steps` which it can.
+
+    `steps` is 1 unless a subclass has another default.
+    """
+
+    steps = 1
+
+    @abstractmethod
+    def check_steps(self, steps: int) -> object:
+        """Raise BadArgument for a number of steps that the sampler cannot take."""
+
+    def using(self, *, steps: int | None = None, samples: int = 1, seed: int = 0) -> Self:
+        """Settings of use: network evaluations per sample, number of samples, seed."""
+        steps = type(self).steps if steps is None else steps
+        self.check_steps(steps)
+        other = super().using(samples=samples, seed=seed)
+        other.steps = steps
+        return other
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"steps": self.steps, **super().settings()}
+
+
 class HeartBatches:
     """Training slices of all studies in memory, each heart cut several times with a slightly wrong frame.
 
@@ -127,6 +167,7 @@ class HeartBatches:
     ----------
     variants : cuts of each heart; the first is as found, the others shifted and turned.
     shift_mm, turn_deg : standard deviations of the shift of the centre and of the turn of the axis.
+    keep : folder in which cut hearts are kept for other trainings on the same studies.
     """
 
     def __init__(
@@ -134,24 +175,34 @@ class HeartBatches:
         method: HeartCube,
         studies: Sequence[Study],
         *,
-        seed: int,
         variants: int = 3,
         shift_mm: float = 6.0,
         turn_deg: float = 5.0,
+        keep: Path | None = None,
     ) -> None:
         self._method = method
-        self._hearts: list[dict[str, Tensor]] = []
-        feed = method.feed
-        generator = stream(seed, 0)
-        for study in studies:
+        self._variants, self._shift_mm, self._turn_deg = variants, shift_mm, turn_deg
+        identity = {
+            "feed": asdict(method.feed),
+            "cubes": f"{type(method).cubes.__module__}.{type(method).cubes.__qualname__}",
+            "prepared": method.prepares_by(),
+            "cut": [variants, shift_mm, turn_deg],
+            "images": fingerprint(s[name].data for s in studies for name in (*method.reads, "ac")) if keep else "",
+        }
+        self._hearts = kept_examples(keep, identity, lambda: self._cut(studies), count=variants * len(studies))
+
+    def _cut(self, studies: Sequence[Study]) -> Iterator[Mapping[str, Tensor]]:
+        """Cubes of every study, as found and as jittered, over level; "ac" over factor besides."""
+        feed, generator = self._method.feed, stream(CUTS_SEED, 0)
+        for study in map(self._method.prepared, studies):
             found = heart_of(study)
-            for variant in range(variants):
-                frame = found if variant == 0 else _moved(found, generator, shift_mm, turn_deg)
+            for variant in range(self._variants):
+                frame = found if variant == 0 else _moved(found, generator, self._shift_mm, self._turn_deg)
                 grid = frame.grid(feed.shape, feed.voxel_mm)
-                cubes = method.cubes(study, grid)
+                cubes = self._method.cubes(study, grid)
                 level = feed.level(cubes["nac"])
                 ac = study["ac"].on(grid, order=3).data.clamp(min=0)
-                self._hearts.append({**cubes, "nac": cubes["nac"] / level, "ac": ac / (level * feed.factor)})
+                yield {**cubes, "nac": cubes["nac"] / level, "ac": ac / (level * feed.factor)}
 
     def hearts(self) -> Iterator[Mapping[str, Tensor]]:
         """The scaled cubes of every study as found and as jittered."""

@@ -1,122 +1,106 @@
 """PADM: physics-aware Brownian bridge from NAC to AC slices, teacher with CT and student without (arXiv 2511.06948).
 
-Readings of doubtful places: docs/decisions.md. In the order of the paper: condition C (Eq. 5, 6), bridge (Eq. 7,
-Algorithms 1 and 2), correction factor from learned path lengths (Eq. 11 to 15), attention transfer (Eq. 16 to 18).
+Readings of doubtful places: docs/decisions.md. Here are the condition C (Eq. 5, 6), the bridge (Eq. 7, Algorithms 1 and
+2) and what the teacher adds (Eq. 18); the correction factor and attention transfer are in `padm_network`.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photopeak.core import FACTOR, Grid, Study, attenuation
+from photopeak.core import FACTOR, Grid, Step, Study, attenuation
 from photopeak.core.errors import BadArgument
 from photopeak.core.units import TC99M_KEV
 from photopeak.diffusion.bridge import BrownianBridge
 from photopeak.diffusion.samplers import sample_bridge
-from photopeak.learn.feed import from_network, to_network
+from photopeak.learn.feed import Side
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartBatches, HeartSlices, in_chunks
+from photopeak.methods.heart_slices import HeartBatches, SampledSlices, in_chunks
+from photopeak.methods.padm_network import CorrectionNetwork, Domain, Part, attention_transfer
 from photopeak.nets.crossmodal import CrossModal
-from photopeak.nets.unet import slice_unet, watched
-from photopeak.physics.attenuation import correction_factor, factor_of_paths
+from photopeak.nets.unet import watched
+from photopeak.physics.attenuation import correction_factor
 
-LARGEST_EXPONENT = 8.0
-PLACE_CHANNELS = 4
 USUAL_MU_PER_CM = 0.15
+SHARED = ("feed", "channels", "paths", "alpha", "acf_domain", "bridge_steps", "variance")
+"""Arguments in which a student equals its teacher."""
 
 
-class CorrectionNetwork(nn.Module):
-    """X_theta: from x_t and the condition C to path lengths, mu and an auxiliary image, joined into x_0 (Eq. 12 to 15).
-
-    Parameters
-    ----------
-    context : channels of C, a NAC slice with its neighbours.
-    channels : of the U-Net's levels.
-    paths : N, path lengths per pixel.
-    alpha : share of the physics-made image in the answer.
-    factor : population AC over NAC by which AC is scaled; both images start at it.
-    """
-
-    def __init__(self, *, context: int, channels: Sequence[int], paths: int, alpha: float, factor: float) -> None:
-        super().__init__()
-        self.alpha, self.factor = alpha, factor
-        self.start = math.log(math.expm1(math.sqrt(math.log(factor))))
-        self.unet = slice_unet(1 + context + PLACE_CHANNELS, 2 + paths, channels)
-
-    def forward(self, x_t: Tensor, condition: Tensor, place: Tensor, y: Tensor, times: Tensor) -> Tensor:
-        """x_0 [item, 1, row, column] in the network's range."""
-        maps = place[:, :, None, None].expand(-1, -1, *x_t.shape[-2:])
-        out = self.unet(torch.cat([x_t, condition, maps], dim=1), times)
-        auxiliary = y + out[:, :1]
-        mu = F.softplus(out[:, 1:2] + self.start)
-        lengths = F.softplus(out[:, 2:] + self.start)
-        factor = factor_of_paths((mu * lengths).clamp(max=LARGEST_EXPONENT), dim=1)[:, None]
-        physical = to_network(from_network(y) * factor / self.factor)
-        return self.alpha * physical + (1 - self.alpha) * auxiliary
-
-
-class PADM(HeartSlices):
+class PADM(SampledSlices):
     """The student: reads "nac" and nothing else.
 
     Parameters
     ----------
     feed : arguments of SliceFeed.
-    channels, paths, alpha : of CorrectionNetwork; the paper's N is 16.
+    channels, paths, alpha, acf_domain : of CorrectionNetwork; the paper's N is 16.
     bridge_steps, variance : T and s of the bridge.
     transfer : lambda, weight of attention transfer and of the teacher's answer.
+    distil : the blocks of the U-Net whose features are aligned with the teacher's.
     """
 
     name = "padm"
+    mu_weight = 0.0
 
     def __init__(
         self,
         feed: Mapping[str, Any] | None = None,
         *,
         channels: Sequence[int] = (32, 64, 96),
+        fold: int = 1,
         paths: int = 16,
         alpha: float = 0.5,
         bridge_steps: int = 500,
         variance: float = 1.0,
         transfer: float = 0.03,
+        acf_domain: Domain = "counts",
+        distil: Part = "all",
     ) -> None:
         super().__init__(feed)
+        if transfer < 0 or distil not in get_args(Part):
+            raise BadArgument(
+                f"transfer={transfer:g}, distil={distil!r}",
+                needed=f"at least 0, and one of {', '.join(get_args(Part))}",
+                remedy="0.03 and all are usual.",
+            )
         self.arguments |= {
             "channels": list(channels),
+            "fold": fold,
             "paths": paths,
             "alpha": alpha,
             "bridge_steps": bridge_steps,
             "variance": variance,
             "transfer": transfer,
+            "acf_domain": acf_domain,
+            "distil": distil,
         }
         self.bridge = BrownianBridge(bridge_steps, variance)
-        self.transfer = transfer
-        self.steps = 1
+        self.transfer, self.distil = transfer, distil
         self.teacher: PADMTeacher | None = None
         network = CorrectionNetwork(
-            context=self.feed.context, channels=channels, paths=paths, alpha=alpha, factor=self.feed.factor
+            context=self.feed.context,
+            channels=channels,
+            fold=fold,
+            paths=paths,
+            alpha=alpha,
+            factor=self.feed.factor,
+            acf_domain=acf_domain,
         )
         self.players = nn.ModuleDict({"net": nn.ModuleDict({"correct": network})})
 
-    def using(self, *, steps: int = 1, samples: int = 1, seed: int = 0) -> Self:
-        """Settings of use: network evaluations per sample, number of samples, seed."""
+    def check_steps(self, steps: int) -> None:
         self.bridge.times(steps)
-        other = super().using(samples=samples, seed=seed)
-        other.steps = steps
-        return other
-
-    def settings(self) -> Mapping[str, Any]:
-        return {"steps": self.steps, **super().settings()}
 
     def learn_from(self, teacher: "PADMTeacher") -> None:
         """Start from a teacher's network and align with its attention while training; the teacher stays frozen."""
-        if teacher.arguments != self.arguments:
+        differing = [name for name in SHARED if teacher.arguments[name] != self.arguments[name]]
+        if differing:
             raise BadArgument(
-                f"a teacher with {teacher.arguments}",
-                needed=f"{self.arguments}",
+                f"a teacher with {', '.join(f'{name}={teacher.arguments[name]}' for name in differing)}",
+                needed=", ".join(f"{name}={self.arguments[name]}" for name in differing),
                 remedy="Give both the same arguments.",
             )
         self._network.load_state_dict(teacher._network.state_dict())
@@ -128,8 +112,8 @@ class PADM(HeartSlices):
         network: Any = self.players["net"]["correct"]  # type: ignore[index]
         return network
 
-    def batches(self, studies: Sequence[Study], *, seed: int) -> HeartBatches:
-        return HeartBatches(self.teacher or self, studies, seed=seed)
+    def batches(self, studies: Sequence[Study], *, seed: int, keep: Path | None = None) -> HeartBatches:
+        return HeartBatches(self.teacher or self, studies, keep=keep)
 
     def fused(self, batch: Batch) -> Tensor:
         """C, the condition of the bridge: NAC itself for the student."""
@@ -140,15 +124,16 @@ class PADM(HeartSlices):
         x0, y = batch["ac"], _middle(batch["nac"])
         times = torch.randint(self.bridge.steps, (len(x0),), generator=generator)
         x_t = self.bridge.at(x0, y, times, torch.randn(x0.shape, generator=generator))
-        if self.teacher is None:
-            yield "net", F.l1_loss(self._network(x_t, self.fused(batch), batch["place"], y, times), x0)
-            return
-        with watched(self._network.unet) as mine, watched(self.teacher._network.unet) as theirs:
-            answer = self._network(x_t, self.fused(batch), batch["place"], y, times)
-            with torch.no_grad():
+        with watched(self._network.unet) as mine:
+            answer, mu = self._network.with_mu(x_t, self.fused(batch), batch["place"], y, times)
+        loss = F.l1_loss(answer, x0)
+        if self.mu_weight:
+            loss = loss + self.mu_weight * F.l1_loss(mu, _middle(batch["mu"]))
+        if self.teacher is not None:
+            with torch.no_grad(), watched(self.teacher._network.unet) as theirs:
                 taught = self.teacher._network(x_t, self.teacher.fused(batch), batch["place"], y, times)
-        aligned = torch.stack([attention_transfer(s, t) for s, t in zip(mine, theirs, strict=True)]).mean()
-        yield "net", F.l1_loss(answer, x0) + self.transfer * (aligned + F.l1_loss(answer, taught))
+            loss = loss + self.transfer * (attention_transfer(mine, theirs, self.distil) + F.l1_loss(answer, taught))
+        yield "net", loss
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
         y = _middle(condition["nac"])
@@ -165,38 +150,70 @@ class PADM(HeartSlices):
 
 
 class PADMTeacher(PADM):
-    """The teacher: also sees the attenuation map, resampled into the slices' frame, and Chang's factor made from it.
+    """The teacher: also sees the attenuation map, by cross-attention of the NAC slice to the map's tokens.
 
-    The factor of a voxel tells what lies between it and the detectors, beyond the edge of the slice.
+    Parameters
+    ----------
+    registered : the map is resampled into the slice's frame, with the logarithm of Chang's factor made from it, which
+        tells what lies between a voxel and the detectors, beyond the edge of the slice. False: the paper's map, whole,
+        transaxial, the same for every slice; attention must find out what belongs where.
+    mu_weight : of the L1 distance between the predicted mu and the CT's, in units of soft tissue's; the paper has 0.
+    feed, arguments : as for PADM.
     """
 
     name = "padm_teacher"
     reads = ("nac", "mu")
 
-    def __init__(self, feed: Mapping[str, Any] | None = None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        feed: Mapping[str, Any] | None = None,
+        *,
+        registered: bool = True,
+        mu_weight: float = 0.0,
+        **arguments: Any,
+    ) -> None:
         super().__init__(feed, **arguments)
-        self.players["net"]["fuse"] = CrossModal(self.feed.context, 2 * self.feed.context)  # type: ignore[operator]
+        if mu_weight < 0:
+            raise BadArgument(f"mu_weight={mu_weight:g}", needed="at least 0", remedy="0 leaves mu free.")
+        self.arguments |= {"registered": registered, "mu_weight": mu_weight}
+        self.registered, self.mu_weight = registered, mu_weight
+        asked = 2 * self.feed.context if registered else self.feed.size
+        self.players["net"]["fuse"] = CrossModal(self.feed.context, asked)  # type: ignore[operator]
 
-    def cubes(self, study: Study, grid: Grid) -> dict[str, Tensor]:
+    def prepared(self, study: Study) -> Study:
+        """The study with "path", the logarithm of Chang's factor."""
         mu = study["mu"].require(attenuation(TC99M_KEV), name="mu")
         factor = correction_factor(mu.data, mu.grid.spacing_mm[0], views=30, start_deg=-45.0, arc_deg=180.0)
-        path = mu.with_data(factor.log(), FACTOR)
-        return {**super().cubes(study, grid), "mu": mu.on(grid).data / USUAL_MU_PER_CM, "path": path.on(grid).data}
+        return study.add({"path": mu.with_data(factor.log(), FACTOR)}, Step(("path",), self.name, ("mu",)))
+
+    def cubes(self, study: Study, grid: Grid) -> dict[str, Tensor]:
+        """Also "mu" (over soft tissue's) and "path" on the short-axis grid, and "body", mu on an unturned cube.
+
+        All three whatever the options: kept cubes serve every teacher.
+        """
+        mu = study["mu"]
+        unturned = Grid.regular(grid.shape, grid.spacing_mm, centre_mm=grid.centre_mm.tolist())
+        return {
+            **super().cubes(study, grid),
+            "mu": mu.on(grid).data / USUAL_MU_PER_CM,
+            "path": study["path"].on(grid).data,
+            "body": mu.on(unturned).data / USUAL_MU_PER_CM,
+        }
+
+    def condition(self, cubes: Mapping[str, Tensor], side: Side, numbers: Sequence[int] | None = None) -> Batch:
+        """Slices of each cube; unregistered, the transaxial map [slice, z, y, x] in place of "path"."""
+        sliced = super().condition({name: cubes[name] for name in ("nac", "mu", "path")}, side, numbers)
+        if self.registered:
+            return sliced
+        body = cubes["body"].expand(len(sliced["nac"]), -1, -1, -1)
+        return {"nac": sliced["nac"], "place": sliced["place"], "mu": sliced["mu"], "body": body}
 
     def fused(self, batch: Batch) -> Tensor:
         """C = CrossAttn(y, A) (Eq. 5)."""
         fuse: Any = self.players["net"]["fuse"]  # type: ignore[index]
-        answer: Tensor = fuse(batch["nac"], torch.cat([batch["mu"], batch["path"]], dim=1))
+        seen = torch.cat([batch["mu"], batch["path"]], dim=1) if self.registered else batch["body"]
+        answer: Tensor = fuse(batch["nac"], seen)
         return answer
-
-
-def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
-    """L_AT between feature maps [item, channel, row, column]: L2 distance of normalised sums of squares (Eq. 16, 17).
-
-    Taken on U-Net features: the printed choice C_S = y has no parameters and would teach nothing.
-    """
-    mine, theirs = (F.normalize(f.square().sum(1).flatten(1), dim=1) for f in (student, teacher))
-    return (mine - theirs).norm(dim=1).mean()
 
 
 def _middle(stack: Tensor) -> Tensor:

@@ -18,16 +18,18 @@ class UNet(HeartSlices):
     Parameters
     ----------
     feed : arguments of SliceFeed.
-    channels : of the U-Net's levels.
+    channels, fold : of the U-Net: its levels' channels, and the blocks of pixels that it works on.
     """
 
     name = "unet"
 
-    def __init__(self, feed: Mapping[str, Any] | None = None, *, channels: Sequence[int] = (32, 64, 96)) -> None:
+    def __init__(
+        self, feed: Mapping[str, Any] | None = None, *, channels: Sequence[int] = (32, 64, 96), fold: int = 1
+    ) -> None:
         super().__init__(feed)
-        self.arguments |= {"channels": list(channels)}
+        self.arguments |= {"channels": list(channels), "fold": fold}
         places = self.feed.place("sa").shape[1]
-        self.players = nn.ModuleDict({"net": slice_unet(self.feed.context + places, 1, channels)})
+        self.players = nn.ModuleDict({"net": slice_unet(self.feed.context + places, 1, channels, fold=fold)})
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         yield "net", F.l1_loss(self._corrected(batch), batch["ac"])

@@ -4,15 +4,35 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch.nn.functional as F
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 
 
-def slice_unet(inputs: int, outputs: int, channels: Sequence[int]) -> nn.Module:
+class FoldedUNet(nn.Module):
+    """A U-Net that works on blocks of `fold` x `fold` pixels, held as channels; rows and columns are multiples of it.
+
+    Slices of 6.4 mm show what a camera resolves at 15 mm, so that little is lost, and a step takes a quarter at 2.
+    """
+
+    def __init__(self, inputs: int, outputs: int, channels: Sequence[int], fold: int) -> None:
+        super().__init__()
+        self.fold = fold
+        self.unet = slice_unet(inputs * fold**2, outputs * fold**2, channels)
+
+    def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
+        """[item, outputs, row, column] from [item, inputs, row, column]."""
+        return F.pixel_shuffle(self.unet(F.pixel_unshuffle(x, self.fold), timesteps), self.fold)
+
+
+def slice_unet(inputs: int, outputs: int, channels: Sequence[int], *, fold: int = 1) -> nn.Module:
     """A 2D U-Net with time embedding; one residual block a level, self-attention at the coarsest.
 
-    Channels are multiples of 8, those of the coarsest level also of 3, for its three heads.
+    Channels are multiples of 8, those of the coarsest level also of 3, for its three heads. With `fold` above 1 it is a
+    `FoldedUNet`.
     """
+    if fold > 1:
+        return FoldedUNet(inputs, outputs, channels, fold)
     network: nn.Module = DiffusionModelUNet(
         spatial_dims=2,
         in_channels=inputs,
@@ -34,7 +54,7 @@ def watched(unet: nn.Module) -> Iterator[list[Tensor]]:
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
         features.append(output[0] if isinstance(output, tuple) else output)
 
-    blocks: Any = unet
+    blocks: Any = unet.unet if isinstance(unet, FoldedUNet) else unet
     hooks = [
         block.register_forward_hook(keep) for block in (*blocks.down_blocks, blocks.middle_block, *blocks.up_blocks)
     ]

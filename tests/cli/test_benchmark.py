@@ -1,0 +1,111 @@
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from photopeak.cli.benchmark import part_of
+from photopeak.cli.benchmark_run import answered, read_scores
+from photopeak.core import COUNTS, Method, Study, Volume
+from photopeak.io import save, write_manifest
+from photopeak.io.cohort import open_cohort
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+RECIPE = """
+reference = "mean"
+truths = ["ac_clean"]
+
+[volumes]
+ac = "ac_clean"
+
+[[entry]]
+label = "mean"
+method = "mean_acf"
+
+[[entry]]
+label = "CT in register"
+method = "osem"
+arguments = { makes = "ac" }
+sees = { mu = "mu_true" }
+
+[[entry]]
+label = "broken"
+method = "unet"
+arguments = { levels = 3 }
+"""
+
+
+@pytest.fixture
+def cohort(patient: Study, tmp_path: Path) -> Path:
+    folder = tmp_path / "cohort"
+    splits = {"a": "train", "b": "train", "c": "test", "d": "test"}
+    for name in splits:
+        save(patient, folder / name)
+    write_manifest(folder, splits, about={"simulated": True})
+    return folder
+
+
+def test_methods_are_scored_and_a_failure_is_told_and_nothing_is_done_twice(
+    run: Run, cohort: Path, tmp_path: Path
+) -> None:
+    recipe, out = tmp_path / "recipe.toml", tmp_path / "out"
+    recipe.write_text(RECIPE)
+    done = run("benchmark", recipe, cohort, "-o", out)
+    assert done.returncode == 1, done.stderr
+    text = (out / "tables.md").read_text()
+    assert "no row for broken: BadArgument" in text
+    assert "n = 2 persons" in text
+    record = json.loads((out / "scores.json").read_text())
+    rows = {name: next(iter(one["scans"].values()))["scores"]["ac_clean"] for name, one in record["runs"].items()}
+    assert rows["mean"]["heart NRMSE"] < rows["NAC"]["heart NRMSE"]
+    lines = out / "runs" / "nac-0" / "scores-test.jsonl"
+    first, second = lines.read_text().splitlines(keepends=True)
+    told = first.replace('"seconds": 0.0', '"seconds": 0.5')
+    lines.write_text(told + second[:40])
+    run("benchmark", recipe, cohort, "-o", out, "--only", "mean")
+    again = lines.read_text().splitlines(keepends=True)
+    assert again[0] == told
+    assert json.loads(again[1])["scores"] == json.loads(second)["scores"]
+
+
+def test_a_line_that_a_kill_cut_short_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "scores-test.jsonl").write_text('{"scan": "a", "made": "x"}\n{"scan": "b", "ma')
+    assert set(read_scores(tmp_path, "test")) == {"a"}
+
+
+class _Spy(Method):
+    name, reads, writes = "spy", ("nac", "mu"), ("ac",)
+
+    def make(self, study: Study) -> dict[str, Volume]:
+        assert set(study) == {"nac", "mu"}
+        assert not study.projections
+        assert not {"truth", "patient"} & set(study.facts)
+        return {"ac": study["nac"].with_data(study["mu"].data, COUNTS)}
+
+
+def test_a_method_sees_what_it_reads_and_nothing_else(patient: Study) -> None:
+    answer = answered(patient, _Spy(), {"mu": "mu_true"})["answer"]
+    assert bool((answer.data == patient["mu_true"].data).all())
+    assert "answer_sd" not in answered(patient, None, {})
+
+
+@pytest.mark.parametrize("text", ["reference = ", 'reference = "x"\n[[entry]]\nlabel = "y"\nmethod = "unet"'])
+def test_bad_recipes_are_refused(run: Run, cohort: Path, tmp_path: Path, text: str) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text)
+    failed = run("benchmark", recipe, cohort, "-o", tmp_path / "out")
+    assert failed.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_scan_of_each_person_by_turns(tmp_path: Path) -> None:
+    cohort = tmp_path / "scans"
+    scans = {f"{p}_{s}": {"split": "test", "person": p, "state": s} for p in "abc" for s in ("rest", "stress")}
+    for name in scans:
+        (cohort / name).mkdir(parents=True)
+    write_manifest(cohort, scans, about={"simulated": True})
+    taken = part_of(open_cohort(cohort), "test", None, one_scan_each=True)
+    assert taken.names == ("a_rest", "b_stress", "c_rest")
+    assert part_of(open_cohort(cohort), "test", 2).names == ("a_rest", "a_stress", "b_rest", "b_stress")
