@@ -9,7 +9,7 @@ from photopeak.cli.benchmark import part_of
 from photopeak.cli.benchmark_run import answered, read_scores
 from photopeak.core import COUNTS, Method, Study, Volume
 from photopeak.io import save, write_manifest
-from photopeak.io.cohort import open_cohort
+from photopeak.io.cohort import Cohort, Scan
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -101,11 +101,7 @@ def test_bad_recipes_are_refused(run: Run, cohort: Path, tmp_path: Path, text: s
 
 
 def test_one_scan_of_each_person_by_turns(tmp_path: Path) -> None:
-    cohort = tmp_path / "scans"
-    scans = {f"{p}_{s}": {"split": "test", "person": p, "state": s} for p in "abc" for s in ("rest", "stress")}
-    for name in scans:
-        (cohort / name).mkdir(parents=True)
-    write_manifest(cohort, scans, about={"simulated": True})
-    taken = part_of(open_cohort(cohort), "test", None, one_scan_each=True)
-    assert taken.names == ("a_rest", "b_stress", "c_rest")
-    assert part_of(open_cohort(cohort), "test", 2).names == ("a_rest", "a_stress", "b_rest", "b_stress")
+    scans = {f"{person}_{state}": Scan("test", person, state) for person in "abc" for state in ("rest", "stress")}
+    cohort = Cohort(tmp_path, scans, about={})
+    assert part_of(cohort, "test", None, one_scan_each=True).names == ("a_rest", "b_stress", "c_rest")
+    assert part_of(cohort, "test", 2).names == ("a_rest", "a_stress", "b_rest", "b_stress")
