@@ -81,7 +81,8 @@ def _tier(plan: "Plan", workers: int) -> str:
     import os
 
     seconds = plan.budget.get("max_seconds", "default")
-    return f"{os.cpu_count()} CPU cores, {workers} methods at once, one thread and {seconds} s of training each"
+    unit = "processor seconds" if plan.budget.get("clock") == "cpu" else "s"
+    return f"{os.cpu_count()} CPU cores, {workers} methods at once, one thread and {seconds} {unit} of training each"
 
 
 def _work_through(plan: "Plan", cohort: Path, out: Path, split: str, workers: int) -> dict[str, str]:

@@ -220,7 +220,7 @@ def _provenance(study: "Study", method: Any) -> dict[str, str]:
     inputs = {f"input {key}": value for key, value in study.facts.get("dicom", {}).items()}
     card = method.card
     trained = (
-        f"{card['training']['studies']} patients, {card['training']['seconds']} s, {card['domain']['description']}"
+        f"{card['training']['studies']} scans, {card['training']['seconds']} s, {card['domain']['description']}"
     )
     return {
         "photopeak": __version__,
