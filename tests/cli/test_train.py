@@ -1,5 +1,6 @@
 import json
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +10,17 @@ import torch
 from photopeak.cli.train import planned_method, read_recipe
 from photopeak.core import Study
 from photopeak.core.errors import BadArgument
+from photopeak.evaluate.benchmark import read_plan
 from photopeak.io import save, write_manifest
+from photopeak.methods import method_class
 from photopeak.methods.indirect import Indirect
 from photopeak.methods.mean_acf import MeanFactor
 from photopeak.methods.padm import PADM
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+FOLDER = Path(__file__).parents[2] / "recipes"
+PLANS = [FOLDER / "ac.toml", FOLDER / "ac_longer.toml"]
+RECIPES = sorted(set(FOLDER.glob("*.toml")) - set(PLANS))
 SMALL = """
 method = "{method}"
 [arguments]
@@ -55,6 +60,13 @@ def test_teacher_then_student(run: Run, cohort: Path, tmp_path: Path) -> None:
     assert student.card["training"]["studies"] == 1
     records = [json.loads(line) for line in (tmp_path / "s" / "log.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda p: p.stem)
+def test_every_entry_of_a_plan_can_be_made(plan: Path) -> None:
+    for entry in read_plan(tomllib.loads(plan.read_text())).entries:
+        assert entry.method is not None
+        assert method_class(entry.method)(**entry.arguments).name == entry.method
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)

@@ -234,7 +234,7 @@ def test_unturned_map_is_axial(teacher: PADMTeacher, patient: Study) -> None:
     ramp = mu.with_data(0.001 * torch.arange(mu.grid.shape[0]).reshape(-1, 1, 1).expand(mu.grid.shape).to(mu.data))
     sloped = Study("x", {"nac": patient["nac"], "mu": ramp}, facts=patient.facts)
     grid = heart_of(sloped).grid((8, 8, 8), 6.4)
-    cubes = teacher.cubes(sloped, grid)
+    cubes = teacher.cubes(teacher.prepared(sloped), grid)
     torch.testing.assert_close(cubes["body"], cubes["body"][:, :1, :1].expand(8, 8, 8), rtol=1e-4, atol=1e-5)
     steps = cubes["body"][:, 0, 0].diff()
     torch.testing.assert_close(steps, torch.full_like(steps, 0.001 / 0.15), rtol=1e-3, atol=1e-5)

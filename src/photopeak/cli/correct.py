@@ -219,9 +219,7 @@ def _provenance(study: "Study", method: Any) -> dict[str, str]:
     settings = {key: str(value) for key, value in method.settings().items()}
     inputs = {f"input {key}": value for key, value in study.facts.get("dicom", {}).items()}
     card = method.card
-    trained = (
-        f"{card['training']['studies']} scans, {card['training']['seconds']} s, {card['domain']['description']}"
-    )
+    trained = f"{card['training']['studies']} scans, {card['training']['seconds']} s, {card['domain']['description']}"
     return {
         "photopeak": __version__,
         "method": method.name,
