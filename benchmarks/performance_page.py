@@ -252,6 +252,20 @@ def span(row: Row) -> str:
     return f"{row['ratio']:.2f}, {low:.2f} to {high:.2f}"
 
 
+def shifts(result: Row) -> str:
+    """The out-of-domain score on listed shifts."""
+    head = ["shift", "n", "AUROC", "beyond training's 95 %", "refused"]
+    rows = [
+        [name, str(row["n"]), f"{row['auroc']:.3f}", percent(row["beyond 95 % quantile"]), percent(row["refused"])]
+        for name, row in result["shifts"].items()
+    ]
+    about = result["about"]
+    told = (
+        f"`benchmarks/out_of_domain.py`; {about['train scans']} training scans, {about['validation scans']} usual ones."
+    )
+    return f"## Out of domain\n\n{told}\n\n" + table(head, rows)
+
+
 def other(stem: str, result: Row | list[Row]) -> str:
     """Any other benchmark: its rows as they are."""
     rows = result if isinstance(result, list) else [result]
@@ -269,6 +283,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "simulate": simulated,
     "correct": correct,
     "generalise": away,
+    "out_of_domain": shifts,
 }
 
 
