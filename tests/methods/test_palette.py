@@ -56,8 +56,10 @@ def test_a_perfect_network_ends_in_the_image(predicts: Any, steps: int, monkeypa
     torch.testing.assert_close(_answer(method, batch), batch["ac"][:, 0], atol=1e-3, rtol=0)
 
 
-def test_it_learns_a_toy() -> None:
-    method, batch = _palette(), _batch()
+@pytest.mark.parametrize(("predicts", "share"), [("noise", 0.7), ("image", 0.5)])
+def test_it_learns_a_toy(predicts: Any, share: float) -> None:
+    """What predicts noise needs longer to find the mean of an image: its first steps amplify errors most."""
+    method, batch = _palette(predicts=predicts), _batch()
     before = float((_answer(method.using(steps=10), batch) - batch["ac"][:, 0]).abs().mean())
     optimiser = torch.optim.Adam(method.players.parameters(), lr=3e-3)
     losses = []
@@ -68,7 +70,7 @@ def test_it_learns_a_toy() -> None:
         optimiser.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
-    assert float((_answer(method.using(steps=10), batch) - batch["ac"][:, 0]).abs().mean()) < 0.7 * before
+    assert float((_answer(method.using(steps=10), batch) - batch["ac"][:, 0]).abs().mean()) < share * before
 
 
 def test_it_starts_at_noise_and_the_generator_alone_decides() -> None:

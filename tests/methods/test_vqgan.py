@@ -55,8 +55,8 @@ def test_training_gives_slices_back(vqgan: VQGAN, patient: Study, tmp_path: Path
         return float((vqgan.code.image(vqgan.code.latent(batch["ac"])) - batch["ac"]).abs().mean())
 
     before = error()
-    fit(vqgan, [patient], tmp_path, budget=Budget(max_steps=60, batch_size=8, warmup_steps=5, learning_rate=3e-3))
-    assert error() < 0.6 * before
+    fit(vqgan, [patient], tmp_path, budget=Budget(max_steps=120, batch_size=8, warmup_steps=5, learning_rate=3e-3))
+    assert error() < 0.5 * before
     restored = VQGAN.restored(tmp_path / "weights.safetensors")
     assert torch.equal(restored(patient)["nac_code"].data, vqgan(patient)["nac_code"].data)
 

@@ -78,9 +78,9 @@ def test_the_cohort_has_the_stated_proportions(cohort, true_of, fraction):
 @pytest.mark.parametrize(
     ("value", "low", "high"),
     [
-        ("lv_radius_mm", 29, 38),
-        ("lv_length_mm", 74, 96),
-        ("wall_mm", 8.8, 11.2),
+        ("lv_radius_mm", 30, 38),
+        ("lv_length_mm", 75, 95),
+        ("wall_mm", 9, 11),
         ("apical_thinning", 0.3, 0.4),
         ("azimuth_deg", 35, 55),
         ("elevation_deg", 10, 35),

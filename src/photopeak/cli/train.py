@@ -80,7 +80,7 @@ def command(
             "licence": "Apache-2.0",
         }
         fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch, keep=keep)
-    if len(everyone.split("validation")) and isinstance(method, HeartCube):
+    if len(everyone.split("validation")) and isinstance(method, HeartCube) and {"ac", "ac_sd"} <= set(method.writes):
         typer.echo("calibrating the uncertainty on validation scans")
         calibrate_weights(
             method, everyone.split("validation"), plan["volumes"].get("ac", "ac"), out / "weights.safetensors"
