@@ -18,7 +18,7 @@ from photopeak.core.errors import BadArgument
 from photopeak.diffusion.bridge import BrownianBridge
 from photopeak.diffusion.samplers import sample_bridge
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartBatches, SampledSlices, in_chunks
+from photopeak.methods.heart_slices import HeartBatches, SampledSlices, in_chunks, middle
 from photopeak.methods.vqgan import VQGAN, Code, code_arguments
 from photopeak.nets.unet import slice_unet
 
@@ -78,13 +78,13 @@ class BBDM(SampledSlices):
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         """Algorithm 1: L1 between the network's answer and x_t - x_0 at a random time."""
-        x0, y = self.encoded(batch["ac"]), self.encoded(_middle(batch["nac"]))
+        x0, y = self.encoded(batch["ac"]), self.encoded(middle(batch["nac"]))
         times = torch.randint(self.bridge.steps, (len(x0),), generator=generator)
         x_t = self.bridge.at(x0, y, times, torch.randn(x0.shape, generator=generator).to(x0))
         yield "net", F.l1_loss(self._step(x_t, self.seen(batch), batch["place"], times), x_t - x0)
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
-        y = in_chunks(lambda part: self.encoded(_middle(part["nac"])), condition)
+        y = in_chunks(lambda part: self.encoded(middle(part["nac"])), condition)
         known = {**condition, "seen": in_chunks(self.seen, condition)}
 
         def estimate(x_t: Tensor, time: int) -> Tensor:
@@ -178,9 +178,3 @@ class BBDMLatent(BBDM):
     def seen(self, batch: Batch) -> Tensor:
         stack = batch["nac"]
         return self.encoded(stack.flatten(0, 1)[:, None]).unflatten(0, stack.shape[:2]).flatten(1, 2)
-
-
-def _middle(stack: Tensor) -> Tensor:
-    """The slice itself, [item, 1, row, column], of a stack with its neighbours."""
-    n = stack.shape[1] // 2
-    return stack[:, n : n + 1]

@@ -234,6 +234,12 @@ def in_chunks(network: Callable[[Batch], Tensor], batch: Batch, items: int = NET
     return torch.cat(answers)[:count]
 
 
+def middle(stack: Tensor) -> Tensor:
+    """The slice itself, [item, 1, row, column], of a stack with its neighbours."""
+    n = stack.shape[1] // 2
+    return stack[:, n : n + 1]
+
+
 def _draw(high: int, generator: torch.Generator) -> int:
     return int(torch.randint(high, (), generator=generator))
 

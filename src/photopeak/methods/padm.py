@@ -19,7 +19,7 @@ from photopeak.diffusion.bridge import BrownianBridge
 from photopeak.diffusion.samplers import sample_bridge
 from photopeak.learn.feed import Side
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartBatches, SampledSlices, in_chunks
+from photopeak.methods.heart_slices import HeartBatches, SampledSlices, in_chunks, middle
 from photopeak.methods.padm_network import CorrectionNetwork, Domain, Part, attention_transfer
 from photopeak.nets.crossmodal import CrossModal
 from photopeak.nets.unet import watched
@@ -121,14 +121,14 @@ class PADM(SampledSlices):
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         """Algorithm 1: L1 between X_theta and x_0 at a random time, plus what the teacher adds (Eq. 18)."""
-        x0, y = batch["ac"], _middle(batch["nac"])
+        x0, y = batch["ac"], middle(batch["nac"])
         times = torch.randint(self.bridge.steps, (len(x0),), generator=generator)
         x_t = self.bridge.at(x0, y, times, torch.randn(x0.shape, generator=generator))
         with watched(self._network.unet) as mine:
             answer, mu = self._network.with_mu(x_t, self.fused(batch), batch["place"], y, times)
         loss = F.l1_loss(answer, x0)
         if self.mu_weight:
-            loss = loss + self.mu_weight * F.l1_loss(mu, _middle(batch["mu"]))
+            loss = loss + self.mu_weight * F.l1_loss(mu, middle(batch["mu"]))
         if self.teacher is not None:
             with torch.no_grad(), watched(self.teacher._network.unet) as theirs:
                 taught = self.teacher._network(x_t, self.teacher.fused(batch), batch["place"], y, times)
@@ -136,7 +136,7 @@ class PADM(SampledSlices):
         yield "net", loss
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
-        y = _middle(condition["nac"])
+        y = middle(condition["nac"])
         known = {"nac": condition["nac"], "place": condition["place"], "y": y, "c": in_chunks(self.fused, condition)}
 
         def estimate(x_t: Tensor, time: int) -> Tensor:
@@ -214,9 +214,3 @@ class PADMTeacher(PADM):
         seen = torch.cat([batch["mu"], batch["path"]], dim=1) if self.registered else batch["body"]
         answer: Tensor = fuse(batch["nac"], seen)
         return answer
-
-
-def _middle(stack: Tensor) -> Tensor:
-    """The slice itself, [item, 1, row, column], of a stack with its neighbours."""
-    n = stack.shape[1] // 2
-    return stack[:, n : n + 1]

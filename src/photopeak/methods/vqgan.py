@@ -17,7 +17,7 @@ from photopeak.core import Study, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.core.random import stream
 from photopeak.learn.learned import Batch, Batches
-from photopeak.methods.heart_slices import HeartSlices, in_chunks
+from photopeak.methods.heart_slices import HeartSlices, in_chunks, middle
 
 LARGEST_CRITIC_WEIGHT = 1e4
 CODEBOOK_START_ITEMS = 64
@@ -185,7 +185,7 @@ class VQGAN(HeartSlices):
         yield "critic", hinge(self._judged(images), self._judged(made.detach()))
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
-        return in_chunks(lambda part: self.code.image(self.code.latent(_middle(part["nac"]))), condition)[:, 0]
+        return in_chunks(lambda part: self.code.image(self.code.latent(middle(part["nac"]))), condition)[:, 0]
 
     def make(self, study: Study) -> Mapping[str, Volume]:
         coded = super().make(study)["ac"]
@@ -216,10 +216,4 @@ def gradient_ratio(lost: Tensor, pleased: Tensor, layer: Tensor) -> Tensor:
 
 
 def _both(batch: Batch) -> Tensor:
-    return torch.cat([_middle(batch["nac"]), batch["ac"]])
-
-
-def _middle(stack: Tensor) -> Tensor:
-    """The slice itself, [item, 1, row, column], of a stack with its neighbours."""
-    n = stack.shape[1] // 2
-    return stack[:, n : n + 1]
+    return torch.cat([middle(batch["nac"]), batch["ac"]])
