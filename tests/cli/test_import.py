@@ -7,9 +7,11 @@ from pathlib import Path
 import pydicom
 import torch
 
-from photopeak.core import COUNTS, Grid, Volume
+from photopeak.core import COUNTS, HU, Grid, Volume
+from photopeak.core.units import SUV
 from photopeak.io.cohort import open_cohort
 from photopeak.io.dicom_nm_write import write_nm
+from photopeak.io.nifti import write_nifti
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -44,3 +46,19 @@ def test_a_split_that_is_none(run: Run, tmp_path: Path) -> None:
     assert result.returncode == 2
     assert "--split" in result.stderr
     assert not (tmp_path / "cohort").exists()
+
+
+def test_pairs_of_nifti_need_a_voltage(run: Run, tmp_path: Path) -> None:
+    grid = Grid.regular((8, 9, 10), 4.0)
+    for person in ("SENTINEL", "BERTA"):
+        folder = tmp_path / "in" / person
+        folder.mkdir(parents=True)
+        write_nifti(Volume(torch.rand(8, 9, 10) * 1000 - 900, grid, HU), folder / "ct.nii.gz")
+        write_nifti(Volume(torch.rand(8, 9, 10), grid, SUV), folder / "pet.nii.gz")
+    refused = run("import", tmp_path / "in", tmp_path / "cohort", "--nifti")
+    assert refused.returncode == 2
+    assert "--kvp" in refused.stderr
+    taken = run("import", tmp_path / "in", tmp_path / "cohort", "--nifti", "--kvp", 120, "--split", "1/1/0")
+    assert "2 studies made" in taken.stdout, taken.stderr
+    assert "SENTINEL" not in taken.stdout + taken.stderr
+    assert sorted(scan.split for scan in open_cohort(tmp_path / "cohort").scans.values()) == ["train", "validation"]

@@ -95,6 +95,8 @@ BAD: list[tuple[Callable[[list[pydicom.Dataset]], Any], type[PhotopeakError], st
     (_tilt, MissingGeometry, "sideways"),
     (_one("SeriesInstanceUID", "1.2.5"), MissingGeometry, r"\(0020,000E\)"),
     (_one("PixelSpacing", [1, 1]), MissingGeometry, r"\(0028,0030\)"),
+    (_one("ConvolutionKernel", "LUNG"), MissingGeometry, r"\(0018,1210\)"),
+    (_one("KVP", "140"), MissingGeometry, r"\(0018,0060\)"),
     (_one("ImageOrientationPatient", [0, 1, 0, 1, 0, 0]), MissingGeometry, r"\(0020,0037\)"),
     (_one("ImagePositionPatient", None), MissingGeometry, r"\(0020,0032\)"),
     (_each("PixelSpacing", [0, 1]), MissingGeometry, r"\(0028,0030\)"),

@@ -1,5 +1,6 @@
-"""``photopeak import``: a hospital's DICOM, de-identified, as a cohort."""
+"""``photopeak import``: a hospital's DICOM (or PET/CT as NIfTI), de-identified, as a cohort."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,28 +33,50 @@ def command(
         Path | None,
         typer.Option(help="Write file names and descriptions here, outside the cohort. They may name patients."),
     ] = None,
+    nifti: Annotated[
+        bool, typer.Option("--nifti", help="PET/CT as NIfTI: a folder a person, with CT_image, PET_image, PET_mask.")
+    ] = False,
+    kvp: Annotated[float | None, typer.Option(help="PET/CT: tube voltage where the CT's header has none.")] = None,
+    spacing: Annotated[float | None, typer.Option(help="PET/CT: voxels in mm; PET's own unless given.")] = None,
 ) -> None:
     """Import real studies: find series, tell what each is, de-identify, convert. What is not certain is not taken.
+
+    A PET/CT becomes "ct" (HU) and "pet" (SUV by body weight) on PET's grid. A CT in another frame of reference than its
+    PET stays open; --series HASH=static puts it beside the PET nevertheless.
 
     Keep the salt as safe as the patients' names and do not hand it on with the cohort. With it, a later import gives
     the same persons the same names; without it (delete it) nobody can link the cohort to the archive.
     """
     from rich.progress import track
 
+    from photopeak.core.errors import BadArgument
     from photopeak.io.cohort_import import import_cohort
     from photopeak.io.deidentify import Secret
+    from photopeak.io.import_nifti import import_nifti
+    from photopeak.io.pet_pair import Pairing
 
+    if nifti and (series or rule or private):
+        raise BadArgument(
+            "--nifti with --series, --rule or --private", needed="--nifti alone", remedy="File names say what NIfTI is."
+        )
     cohort = cohort.resolve()
+    pairing, sizes = Pairing(kvp, spacing), _split(split)
     cohort.parent.mkdir(parents=True, exist_ok=True)
+    secret = Secret.kept_in(salt or cohort.with_name(f"{cohort.name}.salt"))
+    if nifti:
+        watch = partial(track, description="importing")
+        _show(import_nifti(source, cohort, secret, pairing=pairing, split=sizes, seed=seed, watch=watch))
+        return
     done = import_cohort(
         source,
         cohort,
-        Secret.kept_in(salt or cohort.with_name(f"{cohort.name}.salt")),
+        secret,
         choices=series or (),
         rules=rule or (),
-        split=_split(split),
+        split=sizes,
         seed=seed,
         private=private,
+        pairing=pairing,
         watch=lambda scans: track(scans, description="importing"),
     )
     _show(done)

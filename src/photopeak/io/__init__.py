@@ -24,7 +24,7 @@ def load(path: Path | str, *, as_: str | None = None, quantity: Quantity = COUNT
     Parameters
     ----------
     path : an NM DICOM file (an image or raw projections); a NIfTI file; or a folder with a saved study, one NM file,
-        one CT series or one NIfTI file.
+        one CT series, one PT series (as SUV) or one NIfTI file.
     as_ : the volume's name where the data do not say (an NM series without a word on attenuation correction, NIfTI);
         raw projections are no volume, and are refused under any name.
     quantity : what the numbers of a NIfTI file mean.
@@ -86,6 +86,7 @@ def _load_folder(folder: Path, as_: str | None, quantity: Quantity) -> Study:
         )
     from photopeak.io.dicom_ct import read_ct
     from photopeak.io.dicom_file import is_dicom, peek
+    from photopeak.io.dicom_pt import read_pt
 
     files = [p for p in sorted(folder.iterdir()) if p.is_file()]
     nifti = [p for p in files if p.name.endswith((".nii", ".nii.gz"))]
@@ -96,12 +97,14 @@ def _load_folder(folder: Path, as_: str | None, quantity: Quantity) -> Study:
         return _load_nifti(nifti[0], as_ or "image", quantity)
     if not nifti and modalities == ["CT"]:
         return read_ct(folder)
+    if not nifti and modalities == ["PT"]:
+        return read_pt(folder)
     if not nifti and modalities == ["NM"] and len(dicom) == 1:
         return _load_nm(next(iter(dicom)), as_)
     found = [f"a {modality} series of {count} files" for (modality, _), count in series.items()]
     found += [f"{len(nifti)} NIfTI files"] * bool(nifti)
     raise UnreadableFile(
         f"{folder} holds {', '.join(found) or 'no study, DICOM or NIfTI file'}",
-        needed="one saved study, one NM file, one CT series or one NIfTI file",
+        needed="one saved study, one NM file, one CT or PT series or one NIfTI file",
         remedy="Name one file, or put each series in a folder of its own.",
     )

@@ -23,9 +23,15 @@ from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.tag import Tag
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, NuclearMedicineImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    NuclearMedicineImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
 
 from photopeak.core.errors import BadArgument
+from photopeak.io.deidentify_pt import pass_suv
 from photopeak.io.dicom_walk import quiet_pydicom
 
 MAX_NESTING = 6
@@ -50,11 +56,15 @@ NUMBERS = _words(
     "FocalDistance"
 )
 VALUES: Mapping[str, frozenset[str]] = {
-    "Modality": frozenset({"NM", "CT"}),
+    "Modality": frozenset({"NM", "CT", "PT"}),
     "ImageType": _words("ORIGINAL DERIVED PRIMARY SECONDARY TOMO EMISSION TRANSMISSION AXIAL")
     | {"RECON TOMO", "GATED TOMO"},
     "PhotometricInterpretation": frozenset({"MONOCHROME2"}),
-    "CorrectedImage": _words("UNIF COR NCO DECY ATTN SCAT DTIM NRGY LIN MOTN CLN"),
+    "CorrectedImage": _words("UNIF COR NCO DECY ATTN SCAT DTIM NRGY LIN MOTN CLN RAN RADL DCAL NORM PMOT"),
+    "Units": _words("BQML CNTS GML"),
+    "DecayCorrection": _words("NONE START ADMIN"),
+    "SUVType": _words("BW BSA LBM LBMJAMES128 LBMJANMA IBW"),
+    "SeriesType": _words("STATIC DYNAMIC GATED IMAGE REPROJECTION") | {"WHOLE BODY"},
     "RotationDirection": frozenset({"CW", "CC"}),
     "CollimatorType": _words("PARA PINH FANB CONE SLNT ASTG DIVG UNKN NONE"),
     "TypeOfDetectorMotion": frozenset({"CONTINUOUS", "STEP AND SHOOT", "CONT AND STEP"}),
@@ -74,22 +84,25 @@ SEQUENCES = _words(
     "RealWorldValueMappingSequence MeasurementUnitsCodeSequence"
 )
 UIDS = _words("SOPInstanceUID SeriesInstanceUID StudyInstanceUID FrameOfReferenceUID")
-STORAGE = frozenset({NuclearMedicineImageStorage, CTImageStorage})
+STORAGE = frozenset({NuclearMedicineImageStorage, CTImageStorage, PositronEmissionTomographyImageStorage})
 MAKERS = _words(
     "GE HEALTHCARE MEDICAL SYSTEMS SIEMENS NM PHILIPS ADAC PICKER MARCONI ELSCINT TOSHIBA CANON HITACHI MEDISO DDD "
-    "DIGIRAD SPECTRUM DYNAMICS SOPHA SMV TRIONIX PRISM UNITED IMAGING HERMES HEALTHINEERS PHOTOPEAK"
+    "DIGIRAD SPECTRUM DYNAMICS SOPHA SMV TRIONIX PRISM UNITED IMAGING HERMES HEALTHINEERS PHOTOPEAK CPS CTI UIH"
 )
 MODELS = _words(
     "NM CT NMCT PRO ES EVO INFINIA HAWKEYE DISCOVERY VENTRI MILLENNIUM MYOSIGHT OPTIMA STARGUIDE ALCYONE UFC "
     "SYMBIA T S E TRUEPOINT INTEVO BOLD EXCEL EVO ECAM CAM BRIGHTVIEW X XCT FORTE SKYLIGHT PRECEDENCE CARDIOMD "
     "VERTEX IRIX AXIS SPECT D DSPECT VERITON ANYSCAN SC TRIO NUCLINE INTERVIEWXP CARDIUS CZT LIGHTSPEED VCT BIOGRAPH "
-    "SENSATION EMOTION BRILLIANCE AQUILION SIMULATED"
+    "SENSATION EMOTION BRILLIANCE AQUILION SIMULATED STE ST RX LS IQ MI OMNI LEGEND MCT VISION QUADRA HOROS "
+    "GEMINI TF GXL VEREOS INGENUITY ALLEGRO UMI UEXPLORER CARTESION CELESTEION"
 )
 COLLIMATORS = _words(
     "LEHR LEHRS LEAP LEAPS LEGP LEUHR LEHS LEFB MEGP MELP HEGP ELEGP ELEHR WEHR VXGP VXHR CHR SMARTZOOM MPH PINHOLE "
     "LE ME HE HR GP"
 )
+KERNELS = _words("STANDARD SOFT DETAIL BONE BONEPLUS LUNG CHEST EDGE ULTRA PARALLEL")
 TRACERS = {
+    "fluorodeoxyglucose": ("FLUORODEOXYGLUCOSE", "FLUDEOXYGLUCOSE", "FDG"),
     "sestamibi": ("SESTAMIBI", "MIBI", "CARDIOLITE", "CARDIOLYTE"),
     "tetrofosmin": ("TETROFOSMIN", "MYOVIEW"),
     "thallous chloride": ("THALLIUM", "THALLOUS"),
@@ -135,12 +148,14 @@ class Secret:
         return 1 + int(self.hash("days", person)[:16], 16) % LONGEST_SHIFT_DAYS
 
 
-def deidentified(original: Dataset, secret: Secret) -> Dataset:
-    """A copy that holds what the readers need of an NM or CT object, and nothing else of the header."""
+def deidentified(original: Dataset, secret: Secret, person: str = "") -> Dataset:
+    """A copy that holds what the readers need of an NM, CT or PT object of `person`, and nothing else of the header."""
     with quiet_pydicom():
         clean = _allowed(original, secret, 0)
         if (divisor := mu_divisor(original)) and clean.get("RescaleSlope", 1) == 1:
             clean.RescaleSlope, clean.RescaleIntercept = f"{1 / divisor:.9g}", "0"
+        if text_of(original, "Modality") == "PT":
+            pass_suv(original, clean, secret.shift_days(person))
         if "PixelData" in original:
             clean.add(DataElement(Tag("PixelData"), "OW", bytes(original["PixelData"].value)))
         if original.get("SOPClassUID") in STORAGE:
@@ -173,7 +188,7 @@ def facts_of(dataset: Dataset, secret: Secret, person: str) -> dict[str, Any]:
             "age_years": _age(dataset, when),
             "height_m": _between(dataset, "PatientSize", 0.3, 2.6, digits=2),
             "weight_kg": _between(dataset, "PatientWeight", 2, 400, digits=0),
-            "dose_mbq": _between(tracer, "RadionuclideTotalDose", 1, 5000, digits=0),
+            "dose_mbq": _dose_mbq(tracer, in_bq=text_of(dataset, "Modality") == "PT"),
             "radiopharmaceutical": _tracer(text_of(tracer, "Radiopharmaceutical")),
             "acquired_on": _shifted(when, secret.shift_days(person)),
         }
@@ -241,6 +256,7 @@ def _passed(keyword: str, value: Any, secret: Secret, depth: int) -> Any:
 
 
 _TEXTS: Mapping[str, tuple[frozenset[str], str]] = {
+    "ConvolutionKernel": (KERNELS, "kernel"),
     "Manufacturer": (MAKERS, "maker"),
     "ManufacturerModelName": (MODELS, "model"),
     "CollimatorGridName": (COLLIMATORS | MAKERS | MODELS, "collimator"),
@@ -283,6 +299,13 @@ def _age(dataset: Dataset, when: date | None) -> int | None:
             return None
         years = when.year - born.year - ((when.month, when.day) < (born.month, born.day))
     return min(years, OLDEST_YEARS) if years >= 0 else None
+
+
+def _dose_mbq(tracer: Dataset, *, in_bq: bool) -> float | None:
+    """Radionuclide Total Dose: in MBq in NM objects, in Bq in PT objects (PS3.3 C.8.4.10, C.8.9.2)."""
+    scale = 1e6 if in_bq else 1.0
+    dose = _between(tracer, "RadionuclideTotalDose", scale, 5000 * scale, digits=0)
+    return None if dose is None else round(dose / scale)
 
 
 def _between(dataset: Dataset, keyword: str, low: float, high: float, *, digits: int) -> float | None:

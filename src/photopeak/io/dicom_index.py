@@ -18,22 +18,23 @@ from photopeak.io.dicom_walk import Found, Opener, quiet_pydicom, read_dicom, wa
 MAX_SERIES_VOXELS = 2**27
 SHOWN = 12
 SHORTEST_PREFIX = 6
+SLICE_BY_SLICE = ("CT", "PT")
 _KEYWORDS = (
     *SERIES_TEXTS, *STUDY_TEXTS, "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID",
     "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Modality", "PatientID", "IssuerOfPatientID",
     "PatientBirthDate", "PatientSex", "BurnedInAnnotation", "CorrectedImage", "SliceProgressionDirection",
     "DetectorInformationSequence", "ImageOrientationPatient", "ImagePositionPatient", "Rows", "Columns",
-    "NumberOfFrames", "StudyDate", "SeriesDate", "AcquisitionDate", "AcquisitionTime",
+    "NumberOfFrames", "SeriesType", "StudyDate", "SeriesDate", "AcquisitionDate", "AcquisitionTime",
 )  # fmt: skip
 
 
 @dataclass
 class Series:
-    """A CT series, or one NM object, with everything that is asked of it before its pixels are read.
+    """A CT or PT series, or one NM object, with everything that is asked of it before its pixels are read.
 
     Parameters
     ----------
-    series, item : salted hashes of the series and of the object; CT has one name for both.
+    series, item : salted hashes of the series and of the object; CT and PT have one name for both.
     person, study, frame : salted hashes; `frame` is empty without a Frame of Reference UID.
     header : of its first file, reduced to what is asked of it.
     when : date and time of acquisition; for the order of visits only.
@@ -123,7 +124,7 @@ def _series_of(header: Dataset, uids: dict[str, str], secret: Secret) -> Series:
     dates = (text_of(header, k).strip() for k in ("AcquisitionDate", "SeriesDate", "StudyDate"))
     return Series(
         series=series,
-        item=series if text_of(header, "Modality") == "CT" else secret.hash("object", uids["SOPInstanceUID"]),
+        item=series if text_of(header, "Modality") in SLICE_BY_SLICE else secret.hash("object", uids["SOPInstanceUID"]),
         person=secret.hash("person", patient, text_of(header, "IssuerOfPatientID")) if patient else study,
         study=study,
         frame=secret.hash("frame", frame) if frame else "",

@@ -1,7 +1,8 @@
-"""What a series is of a perfusion study, and which element of its header says so; where none does, nothing is guessed.
+"""What a series is of a study, and which element of its header says so; where none does, nothing is guessed.
 
-Three questions: the state (stress or rest), what was made (nac, ac, mu, raw, ct) and how the slices are cut
-(transaxial, sa, hla, vla). Descriptions are read word by word, since TRANSAXIAL and ACQ both contain AC.
+Three questions: the state (stress or rest; static for PET/CT that is neither), what was made (nac, ac, mu, raw, ct,
+pet) and how the slices are cut (transaxial, sa, hla, vla). Descriptions are read word by word, since TRANSAXIAL and
+ACQ both contain AC.
 """
 
 import re
@@ -21,8 +22,8 @@ from photopeak.io.dicom_nm_slices import orientation_of
 Question = Literal["state", "what", "orientation"]
 QUESTIONS: tuple[Question, ...] = ("state", "what", "orientation")
 ANSWERS: Mapping[Question, tuple[str, ...]] = {
-    "state": ("stress", "rest"),
-    "what": ("nac", "ac", "mu", "raw", "ct"),
+    "state": ("stress", "rest", "static"),
+    "what": ("nac", "ac", "mu", "raw", "ct", "pet"),
     "orientation": ("transaxial", "sa", "hla", "vla"),
 }
 LEAVE = "leave"
@@ -123,6 +124,8 @@ def role_of(header: Dataset) -> Role:
         return Role(refused=f"{tag_name('BurnedInAnnotation')} YES: names may be in the pixels")
     if modality == "CT":
         return _ct_role(header, kind)
+    if modality == "PT":
+        return _pt_role(header)
     if modality != "NM":
         return Role(refused=f"{tag_name('Modality')} {modality if modality in _MODALITIES else 'unknown'}")
     third = kind[2] if len(kind) > 2 else ""
@@ -140,6 +143,22 @@ def _ct_role(header: Dataset, kind: list[str]) -> Role:
     if _is_map(_spoken(text_of(header, "SeriesDescription"))):
         return Role(refused="CT objects that are called an attenuation map: their unit is not certain")
     return Role(state_of(header), Answer("ct", tag_name("Modality")), Answer("transaxial", tag_name("Modality")))
+
+
+def _pt_role(header: Dataset) -> Role:
+    """PET: static images with attenuation correction; without stress or rest in its texts its state is static."""
+    kind = {"DYNAMIC", "GATED", "REPROJECTION"} & set(text_of(header, "SeriesType").split())
+    if kind:
+        return Role(refused=f"{tag_name('SeriesType')} {min(kind)}: no static or whole-body image")
+    corrected = text_of(header, "CorrectedImage").split()
+    if corrected and "ATTN" not in corrected:
+        return Role(refused=f"{tag_name('CorrectedImage')} without ATTN: not corrected for attenuation")
+    by = tag_name("CorrectedImage")
+    what = Answer("pet", f"{by} ATTN") if corrected else Answer(None, f"{by} is absent")
+    state = state_of(header)
+    if state.by.startswith("neither"):
+        state = Answer("static", f"{tag_name('Modality')} PT, neither stress nor rest")
+    return Role(state, what, Answer("transaxial", tag_name("Modality")))
 
 
 def state_of(header: Dataset) -> Answer:

@@ -12,7 +12,7 @@ from photopeak.io.dicom_roles import LEAVE
 from photopeak.io.store import read_record, write_record
 
 NAMES_FILE, NAMES_SCHEMA = "import.json", "photopeak import 1"
-EMISSION = ("nac", "ac", "raw")
+EMISSION = ("nac", "ac", "raw", "pet")
 Key = tuple[str, str, str]
 """Salted hashes of person and study, and the state."""
 
