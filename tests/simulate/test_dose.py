@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from photopeak.core import Camera, EnergyWindow, Projections
 from photopeak.core.errors import BadArgument, BadValues
-from photopeak.simulate.dose import dropped, poisson, split, thinned
+from photopeak.physics.pinhole import Pinhole
+from photopeak.simulate.dose import SETTINGS, Setting, dropped, poisson, split, thinned
 
 
 @dataclass(frozen=True)
@@ -151,3 +152,81 @@ def test_views_are_dropped_evenly():
 def test_views_that_cannot_be_kept(keep):
     with pytest.raises(BadArgument, match="keep"):
         dropped(_constant(1.0), keep)
+
+
+@pytest.fixture(scope="module")
+def pinhole() -> Projections:
+    """Ten counts in every pixel of 19 modules."""
+    camera = Pinhole.named("dnm_530c")
+    return Projections(torch.full(camera.projection_shape, 10.0), camera)
+
+
+def test_the_settings_are_those_of_the_paper():
+    assert [str(setting) for setting in SETTINGS] == [
+        *("1%", "5%", "10%", "20%", "50%"),
+        *("9 views", "7 views", "5 views", "3 views", "1 view"),
+    ]
+
+
+@pytest.mark.parametrize("setting", [*SETTINGS, Setting(), Setting(0.05, 7), Setting(0.125), Setting(1e-7, 60)])
+def test_a_setting_is_read_as_it_is_printed(setting):
+    assert Setting.named(str(setting)) == setting
+
+
+@pytest.mark.parametrize("name", ["", "5", "5 %", "7", "views", "5%,", "5%, ", "7 views, 5%", "5%7 views", "full, 5%"])
+def test_names_of_no_setting(name):
+    with pytest.raises(BadArgument, match="setting"):
+        Setting.named(name)
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.01, float("nan")])
+def test_fractions_of_no_setting(fraction):
+    with pytest.raises(BadArgument, match="fraction"):
+        Setting(fraction)
+
+
+@pytest.mark.parametrize("views", [0, -3])
+def test_a_setting_keeps_a_view(views):
+    with pytest.raises(BadArgument, match="views"):
+        Setting(views=views)
+
+
+@pytest.mark.parametrize(("name", "error"), [("0%", "fraction"), ("101%", "fraction"), ("0 views", "views")])
+def test_names_of_settings_that_cannot_be(name, error):
+    with pytest.raises(BadArgument, match=error):
+        Setting.named(name)
+
+
+@pytest.mark.parametrize("n", [9, 7, 5, 3, 1])
+def test_few_views_are_the_middle_of_the_central_row(n, pinhole, generator):
+    few = Setting(views=n).applied(pinhole, generator)
+    names = [module.name for module in few.camera.modules]
+    assert names == [f"C{k}" for k in range(5 - n // 2, 6 + n // 2)]
+    assert torch.equal(few.counts, torch.full((n, 32, 32), 10.0))
+
+
+@pytest.mark.parametrize("n", [2, 8, 11, 19, 20])
+def test_views_that_are_no_middle_of_the_central_row(n, pinhole, generator):
+    with pytest.raises(BadArgument, match="central row"):
+        Setting(views=n).applied(pinhole, generator)
+
+
+def test_views_of_another_camera_are_spread_evenly(generator):
+    few = Setting(views=2).applied(_constant(3), generator)
+    assert few.camera.numbers == (0, 3)
+    with pytest.raises(BadArgument, match="keep"):
+        Setting(views=7).applied(_constant(3), generator)
+
+
+def test_a_setting_thins_like_thinning(pinhole):
+    few = Setting(0.1, 3).applied(pinhole, torch.Generator().manual_seed(5))
+    thin = thinned(pinhole, 0.1, torch.Generator().manual_seed(5))
+    assert torch.equal(few.counts, thin.views(pinhole.camera.central(3)).counts)
+    assert float(thin.counts.mean()) == pytest.approx(1, abs=5 * math.sqrt(0.9 / thin.counts.numel()))
+
+
+def test_the_full_setting_takes_expectations_too(generator):
+    expected = _constant(2.5)
+    assert Setting().applied(expected, generator) is expected
+    with pytest.raises(BadValues, match="whole"):
+        Setting(0.5).applied(expected, generator)

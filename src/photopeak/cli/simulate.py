@@ -21,20 +21,21 @@ def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of the cohort; an interrupted one is continued.")],
     studies: Annotated[int, typer.Option(help="Number of people; each has a stress and a rest scan.")] = 20,
     seed: Annotated[int, typer.Option(help="Same seed, same people.")] = 0,
-    matrix: Annotated[str, typer.Option(help="64 (6.4 mm) or 128 (3.2 mm).")] = "64",
+    camera: Annotated[str, typer.Option(help="lehr (parallel holes) or nm570c (19 pinhole modules).")] = "lehr",
+    matrix: Annotated[str, typer.Option(help="64 (6.4 mm) or 128 (3.2 mm); of lehr.")] = "64",
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
-    nosc: Annotated[bool, typer.Option(help='Also "ac_nosc", AC without scatter correction.')] = False,
+    nosc: Annotated[bool, typer.Option(help='Also "ac_nosc", AC without scatter correction; of lehr.')] = False,
 ) -> None:
-    """Simulate people: anatomy, MIBI, LEHR projections with scatter and noise, NAC and AC by OSEM."""
+    """Simulate people: anatomy, MIBI, projections with noise (lehr: and scatter), NAC and AC by OSEM or MLEM."""
     from rich.progress import track
 
     from photopeak.io.cohort import write_manifest
     from photopeak.io.store import STUDY_FILE
     from photopeak.simulate.cohort import in_parallel, patient_names, scan_names, split_of
 
+    about = {"simulated": True, "seed": seed, **_settings(camera, matrix, nosc)}
     people = patient_names(studies)
     cohort.mkdir(parents=True, exist_ok=True)
-    about = {"simulated": True, "seed": seed, "matrix": matrix, "nosc": nosc}
     scans = {
         scan: {"split": split_of(number), "person": person, "state": state}
         for number, person in enumerate(people)
@@ -46,7 +47,7 @@ def command(
         for number, person in enumerate(people)
         if not all((cohort / scan / STUDY_FILE).is_file() for scan in scan_names(person).values())
     ]
-    make = partial(_simulate_and_save, folder=str(cohort), seed=seed, matrix=matrix, nosc=nosc)
+    make = partial(_simulate_and_save, folder=str(cohort), seed=seed, camera=camera, matrix=matrix, nosc=nosc)
     typer.echo(f"{studies - len(missing)} of {studies} people are there already")
     made = in_parallel(make, missing, workers=workers)
     for _ in track(made, total=len(missing), description="simulating"):
@@ -55,13 +56,28 @@ def command(
     typer.echo(f"{studies} people, {2 * studies} scans in {cohort}")
 
 
+def _settings(camera: str, matrix: str, nosc: bool) -> dict[str, str | bool]:
+    """What the manifest remembers; that of "lehr" as it was when there was no other camera."""
+    from photopeak.core.errors import BadArgument
+
+    if camera == "lehr":
+        return {"matrix": matrix, "nosc": nosc}
+    if camera != "nm570c" or matrix != "64" or nosc:
+        raise BadArgument(
+            f"camera {camera!r}, matrix {matrix!r}, nosc {nosc}",
+            needed="lehr, or nm570c without matrix and nosc (it has 50x70x70 voxels of 4 mm and no scatter)",
+            remedy="Choose one.",
+        )
+    return {"camera": camera}
+
+
 def simulate(
     name: str = "patient_0000", *, number: int = 0, seed: int = 0, matrix: str = "64", nosc: bool = False
 ) -> "Study":
     """The stress scan alone of what `simulate_person` makes, with the same bits, called `name`."""
-    with _one_thread():
+    with one_thread():
         person = _Person.draw(name, number, seed, matrix)
-        return replace(_with_heart(person.scan(person.stress, 0, nosc=nosc)), name=name)
+        return replace(with_heart(person.scan(person.stress, 0, nosc=nosc)), name=name)
 
 
 def simulate_person(
@@ -78,13 +94,13 @@ def simulate_person(
     matrix : "64" for 40x64x64 voxels of 6.4 mm, "128" for 80x128x128 of 3.2 mm.
     nosc : also "ac_nosc", AC that leaves scatter in.
     """
-    with _one_thread():
+    with one_thread():
         person = _Person.draw(name, number, seed, matrix)
-        stress = _with_heart(person.scan(person.stress, 0, nosc=nosc))
+        stress = with_heart(person.scan(person.stress, 0, nosc=nosc))
         rest = person.scan(person.rest, 1, nosc=nosc)
         if "heart" in stress.facts:
             return stress, rest.with_facts(heart=stress.facts["heart"])
-        return stress, _with_heart(rest)
+        return stress, with_heart(rest)
 
 
 CLEARANCE_MM = 70.0
@@ -160,7 +176,7 @@ def _scatter(camera: "Camera", mu: "Volume", activity: "Volume") -> "Tensor":
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """For the same bits everywhere: sums depend on the number of threads. A cohort has a process for each core."""
     import torch
 
@@ -172,7 +188,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _with_heart(study: "Study") -> "Study":
+def with_heart(study: "Study") -> "Study":
     from photopeak.cardiac.find import find_heart
     from photopeak.core.errors import HeartNotFound
 
@@ -182,11 +198,16 @@ def _with_heart(study: "Study") -> "Study":
         return study.with_facts(heart_not_found=str(error))
 
 
-def _simulate_and_save(number: int, *, folder: str, seed: int, matrix: str, nosc: bool) -> str:
+def _simulate_and_save(number: int, *, folder: str, seed: int, camera: str, matrix: str, nosc: bool) -> str:
+    from photopeak.cli import simulate_pinhole
     from photopeak.io.store import save_study
     from photopeak.simulate.cohort import patient_names
 
     name = patient_names(number + 1)[number]
-    for study in simulate_person(name, number=number, seed=seed, matrix=matrix, nosc=nosc):
+    if camera == "nm570c":
+        studies = simulate_pinhole.simulate_person(name, number=number, seed=seed)
+    else:
+        studies = simulate_person(name, number=number, seed=seed, matrix=matrix, nosc=nosc)
+    for study in studies:
         save_study(study, Path(folder) / study.name)
     return name

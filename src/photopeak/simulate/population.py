@@ -75,7 +75,7 @@ class Patient:
     misregistration_mm : how far the CT's map of attenuation lies from the emission, LPS (x, y, z).
     uptake : (organ, concentration over remote myocardium) pairs.
     hot_gut : "none", or what is hot near the inferior wall.
-    myocardial_counts : primary counts from the myocardium in a 60-view LEHR acquisition.
+    myocardial_counts : primary counts from the myocardium in the acquisition; as drawn, 60 views of LEHR in 900 s.
     """
 
     name: str
