@@ -1,4 +1,4 @@
-"""What all tests share: a quiet number of threads, no deadlines on slow machines, and the DICOM validator."""
+"""What all tests share: one thread, no deadlines on slow machines, and the DICOM validator."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from hypothesis import settings
 from photopeak.cli.simulate import simulate
 from photopeak.core import Study
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 settings.register_profile("photopeak", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("photopeak")
 

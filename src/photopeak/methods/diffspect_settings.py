@@ -1,0 +1,124 @@
+"""How DiffSPECT-3D samples, and how strongly it follows the data by the share C of the usual counts that were measured.
+
+The paper prints two fits and not whether C is a fraction or in percent; only the fraction gives what its text says of
+them. Between the settings they were fitted at they are used as printed; below 0.71 % the first is negative and is 0,
+and above 50 % the second rises to six times its least value, against the text, and is held.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from photopeak.core.errors import BadArgument
+
+LARGEST_FITTED = 0.5
+PRINTED_STEPS, PRINTED_EVERY = 25, 10
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of Algorithm 2, apart from strengths.
+
+    Parameters
+    ----------
+    steps : network evaluations of a slice; the first is done once for each noise.
+    prior : start from the noisy image at the time that `Lambdas` says, or from noise alone.
+    dps, tv, em : whether each kind of consistency is kept.
+    every : EM whenever the number of steps left is a multiple of it; 0 for 10 of 25, in proportion for other numbers.
+    noises, renew : starts that are averaged, and whether the noise of their mean is scaled back (`sample_guided`).
+    normalised : the gradient of the distance to the noisy image, not of its square.
+    balance : with `em`, the answer is scaled so that it expects the counts that were measured; not in the paper.
+    sees_map : whether the network sees the attenuation map; a prior trained with `mu_dropout` also works without.
+    chunk : slices that the network sees at once; bounds memory.
+    """
+
+    steps: int = PRINTED_STEPS
+    prior: bool = True
+    dps: bool = True
+    tv: bool = True
+    em: bool = True
+    every: int = 0
+    noises: int = 2
+    renew: bool = False
+    normalised: bool = False
+    balance: bool = True
+    sees_map: bool = True
+    chunk: int = 10
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.noises, self.chunk) < 1 or self.every < 0:
+            raise BadArgument(
+                f"steps={self.steps}, noises={self.noises}, chunk={self.chunk}, every={self.every}",
+                needed="at least 1 of each, 0 for the usual `every`",
+                remedy="The paper's are 25 steps, 2 noises, EM every 10.",
+            )
+
+    def em_due(self, left: int) -> bool:
+        """Whether EM follows the estimate after which so many steps are left; it always follows the last one."""
+        every = self.every or max(1, round(self.steps * PRINTED_EVERY / PRINTED_STEPS))
+        return self.em and left % every == 0
+
+
+@dataclass(frozen=True)
+class Lambdas:
+    """Weights by count fraction, from a table: linear in the logarithm of the fraction, held beyond its ends.
+
+    Parameters
+    ----------
+    fractions : ascending, more than 0, at most 1.
+    dps : step along the gradient of ``|x_in - x_0|^2``, at least 0.
+    em : share of the EM update in the clean estimate, 0 to 1.
+    tv : strength of total variation along z, in the network's range, at least 0.
+    start : time that sampling starts from, as a share of all steps, more than 0, at most 1.
+    """
+
+    fractions: tuple[float, ...]
+    dps: tuple[float, ...]
+    em: tuple[float, ...]
+    tv: tuple[float, ...]
+    start: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        columns = (self.fractions, self.dps, self.em, self.tv, self.start)
+        for name, column in zip(("fractions", "dps", "em", "tv", "start"), columns, strict=True):
+            object.__setattr__(self, name, tuple(float(value) for value in column))
+        numbers = all(math.isfinite(v) and v >= 0 for column in columns for v in column)
+        shares = all(v <= 1 for column in (self.fractions, self.em, self.start) for v in column)
+        ascends = list(self.fractions) == sorted(set(self.fractions)) and min(self.fractions, default=0) > 0
+        if not (numbers and shares and ascends and len({len(c) for c in columns}) == 1 and min(self.start) > 0):
+            raise BadArgument(
+                f"{self}",
+                needed="as many numbers of at least 0 in each column; fractions ascend; fractions, em, start up to 1",
+                remedy="Lambdas.printed() is the paper's.",
+            )
+
+    @classmethod
+    def printed(cls, *, tv: float = 0.04, start: float = 0.4) -> "Lambdas":
+        """The paper's fits; it states neither the strength of its total variation nor a start before the last time."""
+        fractions = tuple(np.geomspace(0.005, 1.0, 93).tolist())
+        constant = (1.0,) * len(fractions)
+        return cls(
+            fractions,
+            tuple(printed_dps(c) for c in fractions),
+            tuple(printed_em(c) for c in fractions),
+            tuple(tv * one for one in constant),
+            tuple(start * one for one in constant),
+        )
+
+    def at(self, fraction: float) -> dict[str, float]:
+        """ "dps", "em", "tv" and "start" at a count fraction."""
+        where, known = math.log(fraction), np.log(self.fractions)
+        columns = {"dps": self.dps, "em": self.em, "tv": self.tv, "start": self.start}
+        return {name: float(np.interp(where, known, column)) for name, column in columns.items()}
+
+
+def printed_dps(fraction: float) -> float:
+    """``0.0698 ln C + 0.3454``, at least 0 (section II C 2)."""
+    return max(0.0698 * math.log(fraction) + 0.3454, 0.0)
+
+
+def printed_em(fraction: float) -> float:
+    """``0.1559 exp(-4.8120 C) + 0.0079 exp(3.6508 C)``, C at most 0.5 (section II C 3)."""
+    c = min(fraction, LARGEST_FITTED)
+    return 0.1559 * math.exp(-4.8120 * c) + 0.0079 * math.exp(3.6508 * c)

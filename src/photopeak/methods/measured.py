@@ -1,0 +1,197 @@
+"""What a camera measured of one patient, where a network works in it, and at which scale.
+
+Networks work on the grid of their feed, in ratios to a level; projections are explained on the grid of the attenuation
+map, in the counts of the data themselves. A `Scan` goes between the two, so that nobody needs to know the dose for it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from photopeak.cardiac.find import FoundHeart
+from photopeak.core import COUNTS, Grid, Study, SystemOperator, Volume
+from photopeak.core.errors import BadArgument, GridMismatch, MissingInput
+from photopeak.learn.volume_feed import VolumeFeed
+from photopeak.physics.support import Within, body_of
+from photopeak.recon.iterate import mlem
+from photopeak.recon.updates import Update, em_update
+
+LEAST_EXPLAINED = 0.5
+"""Share of the counts in bins that see the body; less is the body of another patient, or in another place."""
+LEAST_RATIO = 1e-3
+"""EM starts from no less of the level, since a voxel at 0 could never rise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Counts and the system that explains them; nothing shines outside the body that the map shows.
+
+    Parameters
+    ----------
+    system : on the grid of the attenuation map, of the views that were kept.
+    counts, background : [view, row, column]; the background is expected, or 0.
+    grid : of the attenuation map.
+    body : bool [z, y, x].
+    """
+
+    system: SystemOperator
+    counts: Tensor
+    background: Tensor | float
+    grid: Grid
+    body: Tensor
+
+    @classmethod
+    def of(cls, study: Study, *, counts: str = "raw", scatter: str | None = None) -> "Measured":
+        """The projections `counts` of a study through its "mu", with the expected scatter if it is named.
+
+        Raises
+        ------
+        GridMismatch : the map lies where the camera does not look, as that of another frame of reference does.
+        WrongQuantity, BadValues, BadArgument : as the camera's system, for a map that cannot be.
+        """
+        seen, mu = study.projections[counts], study["mu"]
+        body = body_of(mu)
+        background = study.projections[scatter].counts if scatter else 0.0
+        measured = cls(Within(seen.camera.system(mu.grid, mu), body), seen.counts, background, mu.grid, body)
+        measured._require_body()
+        return measured
+
+    def _require_body(self) -> None:
+        sees = self.system(self.body.to(self.counts)) > 0
+        total = float(self.counts.sum())
+        share = float(self.counts[sees].sum()) / total if total > 0 else 1.0
+        if share < LEAST_EXPLAINED:
+            raise GridMismatch(
+                f'"mu" with a body that {share:.0%} of the counts can come from',
+                needed=f"at least {LEAST_EXPLAINED:.0%}",
+                remedy="Register the CT to the camera: the two have different frames of reference.",
+            )
+
+    def image(self, iterations: int) -> Tensor:
+        """MLEM image [z, y, x], in the counts of the data."""
+        return mlem(self.system, self.counts, iterations=iterations, background=self.background)
+
+    @cached_property
+    def update(self) -> Update:
+        """One EM step."""
+        return em_update(self.system, self.counts, background=self.background)
+
+    def balance(self, image: Tensor) -> float:
+        """The factor with which an image [z, y, x] expects as many counts as were measured where it can be seen."""
+        expected = self.system(image)
+        counted = (self.counts - self.background)[expected > 0].sum().clamp(min=0)
+        return float(counted / expected.sum())
+
+
+@dataclass(frozen=True)
+class Field:
+    """The network's grid in that of the study."""
+
+    study: Grid
+    network: Grid
+
+    @classmethod
+    def of(cls, study: Study, feed: VolumeFeed) -> "Field":
+        """The map's own grid if it fits the feed, else the feed's about the heart, or about the middle of the map."""
+        grid = study["mu"].grid
+        if feed.fits(grid):
+            return cls(grid, grid)
+        known = study.facts.get("heart")
+        centre = FoundHeart.from_dict(known).frame.centre_mm if known else grid.centre_mm.tolist()
+        return cls(grid, feed.grid(centre))
+
+    def cut(self, image: Tensor) -> Tensor:
+        """An image [z, y, x] of the study on the network's grid."""
+        return Volume(image, self.study, COUNTS).on(self.network, order=3).data
+
+    def put(self, image: Tensor) -> Tensor:
+        """An image [z, y, x] of the network on the study's grid, 0 beyond."""
+        return Volume(image, self.network, COUNTS).on(self.study, order=3).data
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One measurement as a network sees it.
+
+    Parameters
+    ----------
+    measured, field : the data, and the network's place in it.
+    start : what the network's answer replaces, counts [z, y, x] on the study's grid: MLEM of the data.
+    level : counts that are 1 for the network.
+    given, mu : the start over level, and the map over `mu_per_cm`, on the network's grid.
+    brightest : of the network's range, over level.
+    fraction : of the usual counts, as far as the method needs it; at most 1.
+    """
+
+    measured: Measured
+    field: Field
+    start: Tensor
+    level: float
+    given: Tensor
+    mu: Tensor
+    brightest: float
+    fraction: float
+
+    @classmethod
+    def of(cls, study: Study, feed: VolumeFeed, *, iterations: int, scatter: str | None, fraction: float) -> "Scan":
+        """Reconstruct a study's "raw" by MLEM and scale it."""
+        measured, field = Measured.of(study, scatter=scatter), Field.of(study, feed)
+        start = measured.image(iterations)
+        cut = field.cut(start).clamp(min=0)
+        level = feed.level(cut)
+        mu = field.cut(study["mu"].data).clamp(min=0) / feed.mu_per_cm
+        return cls(measured, field, start, level, cut / level, mu, feed.brightest, fraction)
+
+    def seen(self) -> dict[str, Tensor]:
+        """What a network may be conditioned on, by the names and in the range that training examples have."""
+        return {"given": self.given.clamp(max=self.brightest), "mu": self.mu, "fraction": torch.tensor([self.fraction])}
+
+    def consistent(self, ratio: Tensor) -> Tensor:
+        """One EM step of an image [z, y, x] over level; what surrounds it is MLEM's."""
+        before = self.image(ratio.clamp(min=LEAST_RATIO))
+        after = self.measured.update(before)
+        return ratio + self.field.cut(after - before).to(ratio) / self.level
+
+    def balanced(self, ratio: Tensor) -> Tensor:
+        """An image [z, y, x] over level, times the factor with which it expects as many counts as were measured."""
+        return ratio * self.measured.balance(self.image(ratio))
+
+    def image(self, ratio: Tensor) -> Tensor:
+        """Counts [z, y, x] on the study's grid, of an image over level; nothing outside the body."""
+        change = self.field.put((ratio.to(self.given) - self.given) * self.level)
+        return (self.start + change).clamp(min=0) * self.measured.body.to(change)
+
+
+def counts_fraction(study: Study, given: float | None, usual: Mapping[str, float]) -> float:
+    """The share of a full acquisition's counts: as given, as ``facts["dose"]`` says, or as counted.
+
+    Parameters
+    ----------
+    given : wins, if there is one.
+    usual : "counts" and "views" of a full acquisition in training, 0 where unknown. Facts hold the "fraction" of the
+        counts of each view, and may hold "full_views", of which the views at hand are a part.
+
+    Raises
+    ------
+    BadArgument : outside (0, 1].
+    MissingInput : neither given nor in the facts, and the usual counts are not known.
+    """
+    seen, dose = study.projections["raw"], study.facts.get("dose", {})
+    views = seen.camera.projection_shape[0]
+    if given is not None:
+        fraction = given
+    elif "fraction" in dose:
+        full = max(float(dose.get("full_views", usual["views"])), views)
+        fraction = float(dose["fraction"]) * views / full
+    elif usual["counts"] > 0:
+        fraction = min(float(seen.counts.sum()) / usual["counts"], 1.0)
+    else:
+        raise MissingInput(
+            "an unknown count fraction", needed="the share of a full acquisition", remedy="Give fraction=0.1, say."
+        )
+    if not 0 < fraction <= 1:
+        raise BadArgument(f"fraction={fraction:g}", needed="more than 0, at most 1", remedy="0.1 is a tenth.")
+    return fraction
