@@ -9,7 +9,7 @@ demo: $(READY)
 	.venv/bin/photopeak demo
 
 test: $(READY)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --dist loadfile
 
 lint: $(READY)
 	.venv/bin/ruff check
