@@ -16,7 +16,7 @@ from photopeak.methods.fbp import Fbp
 from photopeak.methods.map_em import MapEm
 from photopeak.methods.mlem import Mlem
 from photopeak.methods.osem import Osem
-from photopeak.methods.reconstruction import Reconstruction
+from photopeak.methods.reconstruction import Reconstruction, gaussian
 from photopeak.physics.parallel_hole import ParallelHole, ParallelHoleSystem
 from photopeak.physics.pinhole import Pinhole
 from photopeak.physics.ring import Ring
@@ -204,3 +204,30 @@ def test_a_pinhole_image_stays_in_the_body():
     inside = body_of(mu)
     assert not bool(found[~inside].any())
     assert bool(found[torch.from_numpy(body)].any())
+
+
+def test_a_gaussian_has_its_width_and_keeps_what_is_flat() -> None:
+    point = torch.zeros(41, 21, 31, dtype=torch.float64)
+    point[20, 10, 15] = 1.0
+    blurred = gaussian(point, (4.0, 6.0, 5.0), fwhm_mm=20.0)
+    for axis, mm in enumerate((4.0, 6.0, 5.0)):
+        along = blurred.sum([other for other in range(3) if other != axis])
+        place = mm * (torch.arange(len(along)) - len(along) // 2)
+        assert float((along * place**2).sum()) ** 0.5 == pytest.approx(20.0 / 2.3548, rel=1e-2)
+    assert float(blurred.sum()) == pytest.approx(1.0, abs=1e-6)
+    flat = torch.full((5, 6, 7), 3.0)
+    torch.testing.assert_close(gaussian(flat, (4.0, 4.0, 4.0), fwhm_mm=15.0), flat)
+
+
+def test_a_gaussian_may_take_the_place_of_the_butterworth(water: Study) -> None:
+    plain, smooth = (Mlem("ac", iterations=20, gaussian_mm=width)(water) for width in (None, 30.0))
+    assert float(smooth["ac"].data[1:3, 7:13, 7:13].std()) < 0.5 * float(plain["ac"].data[1:3, 7:13, 7:13].std())
+    assert float(smooth["ac"].data.sum()) == pytest.approx(float(plain["ac"].data.sum()), rel=0.02)
+    assert smooth.history[-1].settings["gaussian_mm"] == 30.0
+    assert Osem(cutoff_per_cm=None, gaussian_mm=10.0).gaussian_mm == 10.0
+
+
+@pytest.mark.parametrize("bad", [{"gaussian_mm": 0.0}, {"gaussian_mm": 8.0, "cutoff_per_cm": 0.4}])
+def test_filters_that_cannot_be(bad: dict[str, Any]) -> None:
+    with pytest.raises(BadArgument, match="gaussian_mm"):
+        Mlem(**bad)

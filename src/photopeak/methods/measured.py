@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from photopeak.cardiac.find import FoundHeart
-from photopeak.core import COUNTS, Grid, Study, SystemOperator, Volume
+from photopeak.core import COUNTS, Grid, Step, Study, SystemOperator, Volume
 from photopeak.core.errors import BadArgument, GridMismatch, MissingInput
 from photopeak.learn.volume_feed import VolumeFeed
 from photopeak.physics.support import Within, body_of
@@ -139,7 +139,8 @@ class Scan:
     def of(cls, study: Study, feed: VolumeFeed, *, iterations: int, scatter: str | None, fraction: float) -> "Scan":
         """Reconstruct a study's "raw" by MLEM and scale it."""
         measured, field = Measured.of(study, scatter=scatter), Field.of(study, feed)
-        start = measured.image(iterations)
+        known = known_start(study, iterations, scatter)
+        start = measured.image(iterations) if known is None else known
         cut = field.cut(start).clamp(min=0)
         level = feed.level(cut)
         mu = field.cut(study["mu"].data).clamp(min=0) / feed.mu_per_cm
@@ -163,6 +164,17 @@ class Scan:
         """Counts [z, y, x] on the study's grid, of an image over level; nothing outside the body."""
         change = self.field.put((ratio.to(self.given) - self.given) * self.level)
         return (self.start + change).clamp(min=0) * self.measured.body.to(change)
+
+
+def start_step(iterations: int, scatter: str | None) -> Step:
+    """How a study's history tells of a "mlem" that is the start of these methods."""
+    return Step(("mlem",), "mlem", ("mu", "raw"), {"iterations": iterations, "scatter": scatter})
+
+
+def known_start(study: Study, iterations: int, scatter: str | None) -> Tensor | None:
+    """The "mlem" that a study brings, if its history says that it is what would be made here; many methods share it."""
+    wanted = start_step(iterations, scatter)
+    return study["mlem"].data if "mlem" in study and wanted in study.history else None
 
 
 def counts_fraction(study: Study, given: float | None, usual: Mapping[str, float]) -> float:

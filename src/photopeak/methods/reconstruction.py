@@ -1,16 +1,19 @@
 """What all reconstructions of measured projections share: camera, grid, attenuation, scatter, post-filter."""
 
+import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from photopeak.core import COUNTS, Camera, Grid, Method, Projections, Study, SystemOperator, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.physics.parallel_hole import ParallelHole
 from photopeak.physics.pinhole import Pinhole
+from photopeak.physics.response import FWHM_PER_SIGMA, gaussian_toeplitz
 from photopeak.physics.support import Within, body_of
 from photopeak.recon.butterworth import butterworth
 
@@ -27,6 +30,7 @@ class Reconstruction(Method):
     counts : name of the projections to reconstruct.
     as_ : name of the volume that is written; `makes` unless given.
     cutoff_per_cm, order : of the Butterworth filter; None for no filter.
+    gaussian_mm : width at half maximum of a Gaussian filter in its place; None for no filter.
     recover : model the resolution of a parallel-hole camera; other cameras always model theirs.
     scatter : name of the expected scatter that "ac" allows for; None to leave it in.
     within : name of an attenuation map; nothing shines outside the body that it shows. "mu" for the "ac" of a pinhole
@@ -40,6 +44,7 @@ class Reconstruction(Method):
     as_: str | None = None
     cutoff_per_cm: float | None = field(default=None, kw_only=True)
     order: float = field(default=5.0, kw_only=True)
+    gaussian_mm: float | None = field(default=None, kw_only=True)
     recover: bool = field(default=False, kw_only=True)
     scatter: str | None = field(default="scatter", kw_only=True)
     within: str | None = field(default=None, kw_only=True)
@@ -49,6 +54,12 @@ class Reconstruction(Method):
     def __post_init__(self) -> None:
         if self.makes not in ("nac", "ac"):
             raise BadArgument(f"makes={self.makes!r}", needed="nac or ac", remedy="Choose one.")
+        if self.gaussian_mm is not None and (not 0 < self.gaussian_mm < math.inf or self.cutoff_per_cm is not None):
+            raise BadArgument(
+                f"gaussian_mm={self.gaussian_mm:g} and cutoff_per_cm={self.cutoff_per_cm}",
+                needed="a positive width, and no second filter",
+                remedy="Give cutoff_per_cm=None with it.",
+            )
         if self.makes == "nac":
             self.scatter = None
         maps = ("mu" if self.makes == "ac" else None, self.within)
@@ -68,6 +79,8 @@ class Reconstruction(Method):
 
     def finished(self, image: Tensor, grid: Grid) -> Tensor:
         """The image through the post-filter."""
+        if self.gaussian_mm is not None:
+            return gaussian(image, grid.spacing_mm, fwhm_mm=self.gaussian_mm)
         if self.cutoff_per_cm is None:
             return image
         return butterworth(image, grid.spacing_mm, cutoff_per_cm=self.cutoff_per_cm, order=self.order)
@@ -88,6 +101,20 @@ class Reconstruction(Method):
     def _supported(self, system: SystemOperator, study: Study, camera: Camera) -> SystemOperator:
         within = self.within or ("mu" if self.makes == "ac" and isinstance(camera, Pinhole) else None)
         return Within(system, body_of(study[within])) if within else system
+
+
+def gaussian(image: Tensor, voxel_mm: Sequence[float], *, fwhm_mm: float) -> Tensor:
+    """An image [z, y, x] through a Gaussian `fwhm_mm` wide at half maximum; at an edge, the mean of what there is.
+
+    Parameters
+    ----------
+    voxel_mm : (dz, dy, dx).
+    """
+    for axis, (size, mm) in enumerate(zip(image.shape, voxel_mm, strict=True)):
+        sigma_px = torch.full((1,), fwhm_mm / FWHM_PER_SIGMA / mm, dtype=image.dtype, device=image.device)
+        blur = gaussian_toeplitz(size, sigma_px, "sampled", reach=size)[0]
+        image = torch.tensordot(blur / blur.sum(1, keepdim=True), image, dims=([1], [axis])).movedim(0, axis)
+    return image
 
 
 def natural_grid(camera: Camera) -> Grid:
