@@ -135,3 +135,14 @@ def test_the_network_range_and_back(ratio):
     value = torch.tensor(ratio, dtype=torch.float64)
     assert float(from_network(to_network(value))) == pytest.approx(ratio, abs=1e-12)
     assert to_network(torch.tensor([0.0, 1.0])).tolist() == [-1, 1]
+
+
+def test_errors_count_fully_in_the_heart_and_a_fifth_far_away():
+    feed = SliceFeed(size=60, depth=60)
+    near = feed.near()
+    assert near.shape == (60, 1, 60, 60)
+    assert near[30, 0, 30, 30] == 1
+    assert float(near[0, 0, 0, 0]) == pytest.approx(0.2, abs=1e-6)
+    assert torch.equal(feed.near([7]), near[7:8])
+    assert torch.equal(near[:, 0], near[:, 0].flip(0)), "alike on both sides"
+    assert torch.equal(near[:, 0], near[:, 0].permute(1, 0, 2)), "and in every orientation"

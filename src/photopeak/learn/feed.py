@@ -18,6 +18,8 @@ SIDES: tuple[Side, ...] = ("sa", "vla", "hla")
 
 
 FADE_MM = 12.0
+NEAR_MM, NEAR_SLOPE_MM, FAR_WEIGHT = 60.0, 20.0, 0.2
+"""`SliceFeed.near`: full weight up to the edge of the heart, how it falls from there, and what is left far away."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,14 @@ class SliceFeed:
         which = torch.zeros(len(index), len(SIDES))
         which[:, SIDES.index(side)] = 1
         return torch.cat([which, (2 * index / (self.depth - 1) - 1)[:, None]], dim=1)
+
+    def near(self, numbers: Sequence[int] | None = None) -> Tensor:
+        """How much an error matters, [slice, 1, row, column]: 1 in the heart, less around it; alike on all sides."""
+        axis = ((torch.arange(self.size) - (self.size - 1) / 2) * self.voxel_mm).square()
+        radius = (axis[:, None, None] + axis[:, None] + axis).sqrt()
+        beyond = (radius - NEAR_MM).clamp(min=0) / NEAR_SLOPE_MM
+        weight = FAR_WEIGHT + (1 - FAR_WEIGHT) * torch.exp(-beyond.square())
+        return self.slices(weight, "sa", numbers, neighbours=False)
 
     def stitched(self, answers: Mapping[Side, Tensor], fill: Tensor) -> Tensor:
         """A short-axis cube [z, y, x]: the mean of the orientations that saw a voxel, `fill` where none did.

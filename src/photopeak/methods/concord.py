@@ -2,22 +2,22 @@
 
 Two ways lead from NAC to AC. The direct one, a network from image to image, is steady but knows no physics; the
 indirect one predicts the attenuation map and reconstructs with it, and errs where the map does. A U-Net of ours sees
-all three, NAC, the predicted map and the indirect answer, on the heart's slices, and says what to add to the
-indirect answer. `Concord` needs images only, `ConcordRaw` reconstructs the measured projections.
+all three, NAC, the predicted map and the indirect answer, on the heart's slices, and says what to add to NAC, whose
+noise nothing has amplified yet; in training, errors count fully in the heart and a fifth far from it. `Concord` needs
+images only, `ConcordRaw` reconstructs the measured projections.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photopeak.core import Grid, Step, Study, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.learn.feed import to_network
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartSlices, in_chunks
+from photopeak.methods.heart_slices import HeartSlices, in_chunks, middle
 from photopeak.methods.indirect import WATER_PER_CM, Indirect, IndirectRaw, MuFromNAC
 from photopeak.nets.unet import slice_unet
 
@@ -90,17 +90,17 @@ class Concord(HeartSlices):
         }
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        yield "net", F.l1_loss(self._agreed(batch), batch["ac"])
+        yield "net", (batch["near"] * (self._agreed(batch) - batch["ac"]).abs()).mean()
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
         return in_chunks(self._agreed, condition)[:, 0]
 
     def _agreed(self, batch: Batch) -> Tensor:
-        indirect, middle = batch["indirect"], self.feed.neighbours
-        maps = batch["place"][:, :, None, None].expand(-1, -1, *indirect.shape[-2:])
-        seen = torch.cat([batch["nac"], indirect, batch["mu"], maps], dim=1)
+        nac = batch["nac"]
+        maps = batch["place"][:, :, None, None].expand(-1, -1, *nac.shape[-2:])
+        seen = torch.cat([nac, batch["indirect"], batch["mu"], maps], dim=1)
         times = torch.zeros(len(seen), dtype=torch.long)
-        answer: Tensor = indirect[:, middle : middle + 1] + self.players["net"](seen, times)
+        answer: Tensor = middle(nac) + self.players["net"](seen, times)
         return answer
 
 

@@ -189,6 +189,7 @@ class HeartBatches:
             "cut": [variants, shift_mm, turn_deg],
             "images": fingerprint(s[name].data for s in studies for name in (*method.reads, "ac")) if keep else "",
         }
+        self._near = method.feed.near()
         self._hearts = kept_examples(keep, identity, lambda: self._cut(studies), count=variants * len(studies))
 
     def _cut(self, studies: Sequence[Study]) -> Iterator[Mapping[str, Tensor]]:
@@ -209,7 +210,10 @@ class HeartBatches:
         return iter(self._hearts)
 
     def batch(self, size: int, generator: torch.Generator) -> Batch:
-        """Random slices: condition [item, channel, row, column], "place" [item, 4], "ac" [item, 1, row, column]."""
+        """Random slices: condition [item, channel, row, column], "place" [item, 4], "ac" [item, 1, row, column].
+
+        And "near", as "ac": how much an error matters, for methods that weigh their loss with it.
+        """
         items: list[dict[str, Tensor]] = []
         for _ in range(size):
             heart = self._hearts[_draw(len(self._hearts), generator)]
@@ -217,7 +221,8 @@ class HeartBatches:
             number = [_draw(self._method.feed.depth, generator)]
             inputs = {name: cube for name, cube in heart.items() if name != "ac"}
             target = self._method.feed.slices(heart["ac"], side, number, neighbours=False)
-            items.append({**self._method.condition(inputs, side, number), "ac": to_network(target)})
+            condition = self._method.condition(inputs, side, number)
+            items.append({**condition, "ac": to_network(target), "near": self._near[number]})
         return {name: torch.cat([item[name] for item in items]) for name in items[0]}
 
 

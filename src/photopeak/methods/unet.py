@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photopeak.learn.learned import Batch
@@ -19,20 +18,28 @@ class UNet(HeartSlices):
     ----------
     feed : arguments of SliceFeed.
     channels, fold : of the U-Net: its levels' channels, and the blocks of pixels that it works on.
+    focused : errors count fully in the heart alone, as in Concord, and not all over the slices.
     """
 
     name = "unet"
 
     def __init__(
-        self, feed: Mapping[str, Any] | None = None, *, channels: Sequence[int] = (32, 64, 96), fold: int = 1
+        self,
+        feed: Mapping[str, Any] | None = None,
+        *,
+        channels: Sequence[int] = (32, 64, 96),
+        fold: int = 1,
+        focused: bool = False,
     ) -> None:
         super().__init__(feed)
-        self.arguments |= {"channels": list(channels), "fold": fold}
+        self.arguments |= {"channels": list(channels), "fold": fold, "focused": focused}
+        self.focused = focused
         places = self.feed.place("sa").shape[1]
         self.players = nn.ModuleDict({"net": slice_unet(self.feed.context + places, 1, channels, fold=fold)})
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        yield "net", F.l1_loss(self._corrected(batch), batch["ac"])
+        error = (self._corrected(batch) - batch["ac"]).abs()
+        yield "net", (batch["near"] * error if self.focused else error).mean()
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
         return in_chunks(self._corrected, condition)[:, 0]
