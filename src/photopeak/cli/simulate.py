@@ -1,4 +1,4 @@
-"""``photopeak simulate``: a cohort of simulated people, each with a stress and a rest scan, projections, NAC and AC."""
+"""``photopeak simulate``: a cohort of simulated people: a stress and a rest scan with projections, or one PET/CT."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,22 +19,28 @@ if TYPE_CHECKING:
 
 def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of the cohort; an interrupted one is continued.")],
-    studies: Annotated[int, typer.Option(help="Number of people; each has a stress and a rest scan.")] = 20,
+    studies: Annotated[int, typer.Option(help="Number of people; each has stress and rest, or one PET/CT.")] = 20,
     seed: Annotated[int, typer.Option(help="Same seed, same people.")] = 0,
-    camera: Annotated[str, typer.Option(help="lehr (parallel holes) or nm570c (19 pinhole modules).")] = "lehr",
+    camera: Annotated[str, typer.Option(help="lehr (parallel holes), nm570c (19 pinhole modules) or petct.")] = "lehr",
     matrix: Annotated[str, typer.Option(help="64 (6.4 mm) or 128 (3.2 mm); of lehr.")] = "64",
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
     nosc: Annotated[bool, typer.Option(help='Also "ac_nosc", AC without scatter correction; of lehr.')] = False,
 ) -> None:
-    """Simulate people: anatomy, MIBI, projections with noise (lehr: and scatter), NAC and AC by OSEM or MLEM."""
+    """Simulate people: anatomy, MIBI, projections with noise (lehr: and scatter), NAC and AC by OSEM or MLEM.
+
+    petct: CT and FDG PET of the torso, with lesions.
+    """
     from rich.progress import track
 
+    from photopeak.cli import simulate_petct
     from photopeak.io.cohort import write_manifest
     from photopeak.io.store import STUDY_FILE
-    from photopeak.simulate.cohort import in_parallel, patient_names, scan_names, split_of
+    from photopeak.simulate.cohort import in_parallel, patient_names, split_of
+    from photopeak.simulate.cohort import scan_names as stress_and_rest
 
     about = {"simulated": True, "seed": seed, **_settings(camera, matrix, nosc)}
     people = patient_names(studies)
+    scan_names = simulate_petct.scan_names if camera == "petct" else stress_and_rest
     cohort.mkdir(parents=True, exist_ok=True)
     scans = {
         scan: {"split": split_of(number), "person": person, "state": state}
@@ -53,7 +59,7 @@ def command(
     for _ in track(made, total=len(missing), description="simulating"):
         pass
     write_manifest(cohort, scans, about=about)
-    typer.echo(f"{studies} people, {2 * studies} scans in {cohort}")
+    typer.echo(f"{studies} people, {len(scans)} scans in {cohort}")
 
 
 def _settings(camera: str, matrix: str, nosc: bool) -> dict[str, str | bool]:
@@ -62,10 +68,10 @@ def _settings(camera: str, matrix: str, nosc: bool) -> dict[str, str | bool]:
 
     if camera == "lehr":
         return {"matrix": matrix, "nosc": nosc}
-    if camera != "nm570c" or matrix != "64" or nosc:
+    if camera not in ("nm570c", "petct") or matrix != "64" or nosc:
         raise BadArgument(
             f"camera {camera!r}, matrix {matrix!r}, nosc {nosc}",
-            needed="lehr, or nm570c without matrix and nosc (it has 50x70x70 voxels of 4 mm and no scatter)",
+            needed="lehr, or nm570c or petct without matrix and nosc (both have a grid of their own)",
             remedy="Choose one.",
         )
     return {"camera": camera}
@@ -199,12 +205,15 @@ def with_heart(study: "Study") -> "Study":
 
 
 def _simulate_and_save(number: int, *, folder: str, seed: int, camera: str, matrix: str, nosc: bool) -> str:
-    from photopeak.cli import simulate_pinhole
+    from photopeak.cli import simulate_petct, simulate_pinhole
     from photopeak.io.store import save_study
     from photopeak.simulate.cohort import patient_names
 
     name = patient_names(number + 1)[number]
-    if camera == "nm570c":
+    studies: tuple[Study, ...]
+    if camera == "petct":
+        studies = (simulate_petct.simulate_person(name, number=number, seed=seed),)
+    elif camera == "nm570c":
         studies = simulate_pinhole.simulate_person(name, number=number, seed=seed)
     else:
         studies = simulate_person(name, number=number, seed=seed, matrix=matrix, nosc=nosc)
