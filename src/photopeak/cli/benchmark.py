@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "photopeak benchmark 1"
 SCORES, TABLES, FAILURE = "scores.json", "tables.md", "failed.txt"
+TASKS = ("ac", "lowdose")
 
 
 def command(
@@ -33,17 +34,28 @@ def command(
 
     What is done is not done again. Exit status 1 if a method failed; the others have their rows then.
     """
+    from photopeak.cli.benchmark_lowdose import low_dose_facts, prepare
     from photopeak.evaluate.benchmark_tables import tables
+    from photopeak.evaluate.low_dose import LowDosePlan
+    from photopeak.evaluate.low_dose_figures import pictures
+    from photopeak.evaluate.low_dose_tables import low_dose_tables
     from photopeak.io.atomic import beside
 
     plan = _planned(recipe, quick=quick, only=only)
     _simulate_if_missing(cohort, plan, workers)
     out.mkdir(parents=True, exist_ok=True)
+    if isinstance(plan, LowDosePlan):
+        prepare(plan, cohort, out, split, workers)
     failed = _work_through(plan, cohort, out, split, workers)
     record = _record(plan, cohort, out, split, failed=failed, tier=_tier(plan, workers), quick=quick)
-    for name, text in ((SCORES, json.dumps(record, indent=1)), (TABLES, tables(record))):
+    if isinstance(plan, LowDosePlan):
+        record |= low_dose_facts(plan, cohort, split)
+        files = {TABLES: low_dose_tables(record).encode(), **pictures(record)}
+    else:
+        files = {TABLES: tables(record).encode()}
+    for name, content in {SCORES: json.dumps(record, indent=1).encode(), **files}.items():
         with beside(out / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_bytes(content)
     typer.echo(f"{out / TABLES}")
     raise typer.Exit(1 if failed else 0)
 
@@ -52,16 +64,38 @@ def _planned(recipe: Path, *, quick: bool, only: list[str] | None) -> "Plan":
     import tomllib
 
     from photopeak.core.errors import BadArgument
-    from photopeak.evaluate.benchmark import read_plan
 
     if not recipe.is_file():
         raise BadArgument(f"recipe {recipe}", needed="an existing .toml file", remedy="See recipes/.")
     try:
-        plan = read_plan(tomllib.loads(recipe.read_text(encoding="utf-8")))
+        plan = plan_of(tomllib.loads(recipe.read_text(encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:
         raise BadArgument(f"{recipe}: {error}", needed="a TOML file", remedy="Mend it.") from error
     plan = plan.only(only) if only else plan
     return plan.quickly() if quick else plan
+
+
+def plan_of(record: Mapping[str, Any]) -> "Plan":
+    """The plan of a recipe's values; its `task` says of which kind, "ac" unless told.
+
+    Raises
+    ------
+    BadArgument : another task, or values that make no plan.
+    """
+    from photopeak.cli.benchmark_lowdose import with_settings
+    from photopeak.core.errors import BadArgument
+    from photopeak.evaluate.benchmark import read_plan
+    from photopeak.evaluate.low_dose import LowDosePlan
+
+    values = dict(record)
+    task = values.pop("task", TASKS[0])
+    if task not in TASKS:
+        raise BadArgument(f"task {task!r}", needed=" or ".join(TASKS), remedy="Choose one.")
+    if task == TASKS[0]:
+        return read_plan(values)
+    plan = read_plan(values, LowDosePlan)
+    assert isinstance(plan, LowDosePlan)
+    return with_settings(plan)
 
 
 def _simulate_if_missing(folder: Path, plan: "Plan", workers: int) -> None:
@@ -132,7 +166,9 @@ def _report(run: "Run", error: BaseException, out: Path) -> str:
 
 def work(plan: "Plan", run: "Run", cohort: Path, out: Path, split: str) -> None:
     """Train what is not trained and score what is not scored of one run; called in a process of its own."""
+    from photopeak.cli.benchmark_lowdose import score_low_dose
     from photopeak.cli.benchmark_run import WEIGHTS, score_run, train_run
+    from photopeak.evaluate.low_dose import LowDosePlan
     from photopeak.io.cohort import open_cohort
 
     folders = {what: _folder(other, out) for what, other in plan.stands_on(run).items()}
@@ -142,14 +178,11 @@ def work(plan: "Plan", run: "Run", cohort: Path, out: Path, split: str) -> None:
     train_run(plan, run, train, _folder(run, out), folders, out / "hearts", validation)
     if run.entry.answers:
         weights = folders.get("weights", _folder(run, out)) / WEIGHTS
-        score_run(
-            plan,
-            run,
-            part_of(studies, split, plan.scored_persons, one_scan_each=plan.one_scan_each),
-            _folder(run, out),
-            split,
-            weights,
-        )
+        scored = part_of(studies, split, **plan.scored)
+        if isinstance(plan, LowDosePlan):
+            score_low_dose(plan, run, scored, _folder(run, out), split, weights, out)
+        else:
+            score_run(plan, run, scored, _folder(run, out), split, weights)
 
 
 def part_of(cohort: "Cohort", split: str, persons: int | None, *, one_scan_each: bool = False) -> "Cohort":
@@ -178,14 +211,18 @@ def _record(
     plan: "Plan", cohort: Path, out: Path, split: str, *, failed: Mapping[str, str], tier: str, quick: bool
 ) -> dict[str, Any]:
     """Everything that tables and figures are made from."""
+    from photopeak.cli.benchmark_lowdose import read_settings
     from photopeak.cli.benchmark_run import read_scores
+    from photopeak.evaluate.low_dose import LowDosePlan
     from photopeak.evaluate.strata import strata_of
     from photopeak.io.cohort import open_cohort
 
+    read = read_settings if isinstance(plan, LowDosePlan) else read_scores
     studies = open_cohort(cohort, mmap=True)
-    scored = part_of(studies, split, plan.scored_persons, one_scan_each=plan.one_scan_each)
+    scored = part_of(studies, split, **plan.scored)
     facts = dict(zip(scored.names, scored, strict=True))
     runs = [run for run in plan.runs() if run.entry.label not in failed]
+    lines = {run.name: read(_folder(run, out), split) for run in runs if run.entry.answers}
     return {
         "schema": SCHEMA,
         "about": {
@@ -209,7 +246,7 @@ def _record(
                 "label": run.entry.label,
                 "seed": run.seed,
                 "folder": str(_folder(run, out).relative_to(out)),
-                "scans": {name: read_scores(_folder(run, out), split)[name] for name in scored.names},
+                "scans": {name: lines[run.name][name] for name in scored.names},
             }
             for run in runs
             if run.entry.answers
@@ -221,7 +258,7 @@ def _entries(plan: "Plan", runs: list["Run"], out: Path, split: str) -> Iterator
     """What each row cost: the mean over its seeds, and with the trainings that it stands on."""
     from statistics import mean, median
 
-    from photopeak.cli.benchmark_run import read_scores, training_of
+    from photopeak.cli.benchmark_run import read_lines, training_of
 
     def seconds_in_all(run: "Run") -> float:
         mine = training_of(_folder(run, out)).get("seconds", 0)
@@ -232,7 +269,7 @@ def _entries(plan: "Plan", runs: list["Run"], out: Path, split: str) -> Iterator
         by_label.setdefault(run.entry.label, []).append(run)
     for label, those in by_label.items():
         entry, trained = those[0].entry, [training_of(_folder(run, out)) for run in those]
-        lines = [one for run in those if entry.answers for one in read_scores(_folder(run, out), split).values()]
+        lines = [one for run in those if entry.answers for one in read_lines(_folder(run, out), split)]
         learned = all(trained)
         yield (
             label,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,17 +98,17 @@ def score_run(plan: "Plan", run: "Run", studies: "Cohort", folder: Path, split: 
     """
     from photopeak.evaluate.scan_scores import scan_scores
 
-    method = _ready(run, weights)
-    made = _made_with(plan, run, weights)
+    method = ready(run, weights)
+    made = made_with(plan, run, weights)
     folder.mkdir(parents=True, exist_ok=True)
-    path = _scores_file(folder, split)
+    path = scores_file(folder, split)
     known = {name: line for name, line in read_scores(folder, split).items() if line["made"] == made}
     path.write_text("".join(json.dumps(line) + "\n" for line in known.values()), encoding="utf-8")
     with path.open("a", encoding="utf-8") as lines:
         for number, name in enumerate(studies.names):
             if name in known:
                 continue
-            study, heart = _with_heart(studies[number])
+            study, heart = with_heart(studies[number])
             began = time.perf_counter()
             answer = answered(study, method, run.entry.sees)
             seconds = time.perf_counter() - began
@@ -118,20 +118,25 @@ def score_run(plan: "Plan", run: "Run", studies: "Cohort", folder: Path, split: 
 
 
 def read_scores(folder: Path, split: str) -> dict[str, dict[str, Any]]:
-    """Lines of a run's scores by scan; a last line that a kill has cut short is not one."""
-    path = _scores_file(folder, split)
+    """Lines of a run's scores by scan."""
+    return {line["scan"]: line for line in read_lines(folder, split)}
+
+
+def read_lines(folder: Path, split: str) -> list[dict[str, Any]]:
+    """Lines of a run's scores; a last line that a kill has cut short is not one."""
+    path = scores_file(folder, split)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    records = [json.loads(line) for line in lines if line.endswith("\n")]
-    return {record["scan"]: record for record in records}
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def answered(study: "Study", method: Any | None, sees: Mapping[str, str]) -> "Study":
+def answered(study: "Study", method: Any | None, sees: Mapping[str, str], also: Sequence[str] = ()) -> "Study":
     """The study with "answer" (and "answer_sd"), from a method that is shown only what it reads.
 
     Parameters
     ----------
     method : None leaves the image as it was given.
     sees : volumes shown under the name of another.
+    also : volumes shown though the method does not ask for them.
     """
     from photopeak.core import Step
 
@@ -141,12 +146,12 @@ def answered(study: "Study", method: Any | None, sees: Mapping[str, str]) -> "St
     shown = study.add({name: study[other] for name, other in sees.items()}, step)
     projections = {name: shown.projections[name] for name in method.reads_projections}
     facts = {key: value for key, value in shown.facts.items() if key not in HIDDEN_FACTS}
-    made = method(replace(shown.only(*method.reads), projections=projections, facts=facts))
+    made = method(replace(shown.only(*method.reads, *also), projections=projections, facts=facts))
     answers = {"answer": made["ac"], **({"answer_sd": made["ac_sd"]} if "ac_sd" in method.writes else {})}
     return study.add(answers, made.history[-1])
 
 
-def _with_heart(study: "Study") -> tuple["Study", Any]:
+def with_heart(study: "Study") -> tuple["Study", Any]:
     """The heart found in NAC; where none was found, that of the truth, for the method and the scores alike."""
     from photopeak.cardiac.find import FoundHeart
     from photopeak.evaluate.scan_facts import heart_in
@@ -155,7 +160,8 @@ def _with_heart(study: "Study") -> tuple["Study", Any]:
     return study.with_facts(heart=heart.to_dict()), heart
 
 
-def _ready(run: "Run", weights: Path) -> Any | None:
+def ready(run: "Run", weights: Path) -> Any | None:
+    """The run's method with its weights; None where the image is left as it was given."""
     from photopeak.methods import method
 
     entry = run.entry
@@ -166,7 +172,7 @@ def _ready(run: "Run", weights: Path) -> Any | None:
     return method(entry.method, weights, **entry.using)
 
 
-def _made_with(plan: "Plan", run: "Run", weights: Path) -> str:
+def made_with(plan: "Plan", run: "Run", weights: Path) -> str:
     """A hash of all that the scores depend on but the scan."""
     from photopeak.io.store import file_sha256
 
@@ -231,5 +237,5 @@ def _write(path: Path, record: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
-def _scores_file(folder: Path, split: str) -> Path:
+def scores_file(folder: Path, split: str) -> Path:
     return folder / f"scores-{split}.jsonl"

@@ -27,7 +27,8 @@ def command(
     mu_shift_mm: Annotated[
         tuple[float, float, float], typer.Option(help="Moves mu to the patient's left, back and head.")
     ] = (0.0, 0.0, 0.0),
-    method: Annotated[str, typer.Option(help="osem, mlem, map or fbp.")] = "osem",
+    ct: Annotated[Path | None, typer.Option(help="A CT series; the same as --mu.")] = None,
+    method: Annotated[str, typer.Option(help="osem, mlem, map or fbp; or with a network: diffspect.")] = "osem",
     iterations: Annotated[int | None, typer.Option(help="Passes over all views.")] = None,
     subsets: Annotated[int | None, typer.Option(help="Subsets of views, of osem and map.")] = None,
     cutoff: Annotated[float | None, typer.Option(help="Butterworth cutoff, cycles per cm; 0 for no filter.")] = None,
@@ -41,12 +42,49 @@ def command(
     position: Annotated[str | None, typer.Option(help="HFS, HFP, FFS or FFP, if the header does not say.")] = None,
     radius_mm: Annotated[float | None, typer.Option(help="Axis to collimator, if the header does not say.")] = None,
     collimator: Annotated[str | None, typer.Option(help='Such as "GE LEHR", if the header does not say.')] = None,
+    ct_free: Annotated[bool, typer.Option("--ct-free", help="Network: predict mu from the projections.")] = False,
+    map_weights: Annotated[Path | None, typer.Option(help="Network: of indirect or concord, for --ct-free.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Network: weights other than the shipped ones.")] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="Network: share of the usual counts of a view; as the data say unless given.")
+    ] = None,
+    views: Annotated[int | None, typer.Option(help="Network: keep so many of the views.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Network: sampling steps.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Network: answers whose mean and spread are taken.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Network: same seed, same bits.")] = None,
 ) -> None:
     """Reconstruct measured or simulated projections, with attenuation correction where mu is given."""
     from photopeak.cli.mu import with_mu
+    from photopeak.cli.reconstruct_learned import asked_of_network, reconstruct_learned
+    from photopeak.core.errors import BadArgument
     from photopeak.methods.reconstruction import natural_grid
 
+    if ct is not None and mu is not None:
+        raise BadArgument(f"--ct {ct} and --mu {mu}", needed="one of them", remedy="Leave one out.")
+    mu = ct if mu is None else mu
+    using = {"steps": steps, "samples": samples, "seed": seed}
+    network: dict[str, Any] = {
+        "ct_free": ct_free or None,
+        "map_weights": map_weights,
+        "weights": weights,
+        "fraction": fraction,
+        "views": views,
+    }
+    others: dict[str, Any] = {
+        "iterations": iterations,
+        "subsets": subsets,
+        "cutoff": cutoff,
+        "order": order,
+        "recover": recover or None,
+        "scatter": None if scatter == "none" else scatter,
+        "gate": None if gate == "sum" else gate,
+    }
+    learned = asked_of_network(method, network, using, others, mu=mu, mu_shift_mm=mu_shift_mm)
     study, dicom = _acquired(source, window=window, position=position, radius_mm=radius_mm, collimator=collimator)
+    if learned is not None:
+        reconstruct_learned(study, method, out, learned, dicom=dicom)
+        typer.echo(f"{out / 'ac.nii.gz'}")
+        return
     counts = _counts(study, gate)
     grid = natural_grid(study.projections[counts].camera)
     if mu is not None:
@@ -81,7 +119,7 @@ def reconstruct(study: "Study", method: Any, out: Path, *, dicom: Path | None = 
     study = _watched(method, study)
     name = method.makes
     warnings = study.facts.get("acquisition", {}).get("warnings", []) + study.facts.get("mu", {}).get("warnings", [])
-    provenance = _provenance(study, method)
+    provenance = provenance_of(study, method)
     with beside(out) as partial:
         partial.mkdir()
         write_nifti(study[name], partial / f"{name}.nii.gz")
@@ -227,7 +265,8 @@ def _watched(method: Any, study: "Study") -> "Study":
     return made
 
 
-def _provenance(study: "Study", method: Any) -> dict[str, str]:
+def provenance_of(study: "Study", method: Any) -> dict[str, str]:
+    """What made an image: version, method, settings, and the hash of the input."""
     from photopeak import __version__
 
     settings = {key: str(value) for key, value in method.settings().items()}

@@ -7,12 +7,12 @@ an entry with another one states why, and the reason is printed under the tables
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from photopeak.core.errors import BadArgument
 
 UNCORRECTED = "NAC"
-TABLES = ("padm 3", "padm 4", "padm 5", "mst106")
+TABLES = ("padm 3", "padm 4", "padm 5", "mst106", "diffspect 1", "diffspect 2")
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,13 @@ class Plan:
     scored_persons: int | None = None
     one_scan_each: bool = False
     quick: Mapping[str, Any] = field(default_factory=dict)
+    uncorrected: ClassVar[str] = UNCORRECTED
+    quick_keys: ClassVar[frozenset[str]] = frozenset({"cohort", "budget", "train_persons", "scored_persons"})
 
     def __post_init__(self) -> None:
         labels = [entry.label for entry in self.entries]
         folders = [Run(entry, 0).folder for entry in self.entries]
-        for what, names in (("labels", [UNCORRECTED, *labels]), ("folders", folders)):
+        for what, names in (("labels", [self.uncorrected, *labels]), ("folders", folders)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise BadArgument(f"two {what} {twice[0]!r}", needed="one of each", remedy="Rename one.")
@@ -135,6 +137,11 @@ class Plan:
     def __getitem__(self, label: str) -> Entry:
         return next(entry for entry in self.entries if entry.label == label)
 
+    @property
+    def scored(self) -> Mapping[str, Any]:
+        """Which scans of a split are scored: "persons" and "one_scan_each"."""
+        return {"persons": self.scored_persons, "one_scan_each": self.one_scan_each}
+
     def runs(self) -> tuple[Run, ...]:
         """The uncorrected image and every training, those that others stand on before them."""
         ordered: dict[str, Entry] = {}
@@ -146,14 +153,14 @@ class Plan:
 
         for entry in self.entries:
             take(entry)
-        return (Run(Entry(UNCORRECTED, None), 0), *(Run(e, seed) for e in ordered.values() for seed in e.seeds))
+        return (Run(Entry(self.uncorrected, None), 0), *(Run(e, seed) for e in ordered.values() for seed in e.seeds))
 
     def stands_on(self, run: Run) -> dict[str, Run]:
         """The trainings that a run needs: those of its own seed where there are such."""
         needed = {what: self[label] for what, label in run.entry.stands_on.items()}
         return {what: Run(e, run.seed if run.seed in e.seeds else e.seeds[0]) for what, e in needed.items()}
 
-    def quickly(self) -> "Plan":
+    def quickly(self) -> Self:
         """The same plan on fewer persons with the budget of its quick table, one seed for each entry."""
         if not self.quick:
             raise BadArgument("a recipe without [quick]", needed="the smaller form", remedy="Add it to the recipe.")
@@ -162,7 +169,7 @@ class Plan:
         entries = tuple(replace(e, seeds=e.seeds[:1], budget={}, reason="") for e in self.entries)
         return replace(self, entries=entries, cohort=cohort, budget=budget, quick={}, **quick)
 
-    def only(self, labels: Sequence[str]) -> "Plan":
+    def only(self, labels: Sequence[str]) -> Self:
         """The plan of some entries, with what they stand on and the reference."""
         for label in labels:
             if label not in [entry.label for entry in self.entries]:
@@ -192,8 +199,12 @@ class Plan:
             self._require_no_circle(other, (*above, label))
 
 
-def read_plan(record: Mapping[str, Any]) -> Plan:
+def read_plan(record: Mapping[str, Any], kind: type[Plan] = Plan) -> Plan:
     """A plan from the values of a TOML file; an unknown key stops it.
+
+    Parameters
+    ----------
+    kind : the plan of another task, with fields of its own.
 
     Raises
     ------
@@ -203,16 +214,16 @@ def read_plan(record: Mapping[str, Any]) -> Plan:
     entries = tuple(_made(Entry, one, f"entry {one.get('label', '?')}") for one in given.pop("entry", []))
     if not entries:
         raise BadArgument("a recipe without [[entry]]", needed="at least one method", remedy="See recipes/ac.toml.")
-    quick = set(given.get("quick", {})) - {"cohort", "budget", "train_persons", "scored_persons"}
+    quick = set(given.get("quick", {})) - kind.quick_keys
     if quick:
         raise BadArgument(
             f"[quick] with {', '.join(sorted(quick))}",
-            needed="cohort, budget, train_persons, scored_persons",
+            needed=", ".join(sorted(kind.quick_keys)),
             remedy="Check the spelling.",
         )
     if "truths" in given:
         given["truths"] = tuple(given["truths"])
-    plan: Plan = _made(Plan, {**given, "entries": entries}, "the recipe")
+    plan: Plan = _made(kind, {**given, "entries": entries}, "the recipe")
     return plan
 
 

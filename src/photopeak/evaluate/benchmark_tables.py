@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from photopeak.evaluate.benchmark import TABLES, UNCORRECTED
+from photopeak.evaluate.benchmark import UNCORRECTED
 from photopeak.evaluate.scan_scores import ALL_UNITS, FACTOR
 from photopeak.evaluate.stats import bootstrap_interval, by_person, holm, paired_wilcoxon, ratio_interval
 from photopeak.evaluate.strata import STRATA, UNKNOWN
@@ -36,7 +36,7 @@ PUBLISHED: Mapping[str, tuple[str, str]] = {
 def tables(record: Mapping[str, Any]) -> str:
     """Every table of a record as `photopeak benchmark` writes it to scores.json."""
     about = record["about"]
-    parts = ["# Benchmark", _tier(record), *_left_out(about)]
+    parts = ["# Benchmark", _tier(record), *left_out(about)]
     for truth in about["truths"]:
         rows = mean_of_seeds(record, truth)
         people = by_person(rows, record["persons"])
@@ -45,20 +45,24 @@ def tables(record: Mapping[str, Any]) -> str:
             f"### Strata, truth = {truth}: mean {LEADING} [%] and its ratio to the mean of all",
             *_strata(rows, record),
         ]
-        for table in TABLES:
-            compat, title = PUBLISHED[table]
+        for table, (compat, title) in PUBLISHED.items():
             labels = [label for label in people if table in record["entries"][label]["tables"]]
             if labels and truth == about["truths"][0]:
                 parts += [f'### As in {title} (compat="{compat}"), truth = {truth}', _published(people, labels, compat)]
-    parts += ["## Cost", _costs(record), *_seeds(record)]
+    parts += ["## Cost", costs(record), *_seeds(record)]
     return "\n\n".join(parts) + "\n"
 
 
 def mean_of_seeds(record: Mapping[str, Any], truth: str) -> Rows:
     """Figures by label and scan, the mean over the seeds of a label; figures that only some seeds have are left out."""
+    return seeded(record, lambda scan: scan["scores"][truth])
+
+
+def seeded(record: Mapping[str, Any], figures: Callable[[Any], Mapping[str, float]]) -> Rows:
+    """As `mean_of_seeds`, of whichever figures are found in what a run has of a scan."""
     runs: dict[str, list[Mapping[str, Mapping[str, float]]]] = {}
     for run in record["runs"].values():
-        scans = {name: scan["scores"][truth] for name, scan in run["scans"].items()}
+        scans = {name: figures(scan) for name, scan in run["scans"].items()}
         runs.setdefault(run["label"], []).append(scans)
     return {
         label: {scan: _mean([seed[scan] for seed in seeds]) for scan in record["persons"]}
@@ -88,7 +92,8 @@ def _tier(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _left_out(about: Mapping[str, Any]) -> list[str]:
+def left_out(about: Mapping[str, Any]) -> list[str]:
+    """Rows that are missing, and budgets that are not shared, with the reasons."""
     lines = [f"- no row for {label}: {reason}" for label, reason in about["failed"].items()]
     lines += [f"- {label} has a budget of its own: {reason}" for label, reason in about["reasons"].items()]
     return ["\n".join(lines)] if lines else []
@@ -99,20 +104,20 @@ def _main_table(people: Rows, reference: str) -> str:
     figures = [name for name in OURS if any(name in row for rows in people.values() for row in rows.values())]
     heads = [f"{name} [{ALL_UNITS[name]}]" for name in figures]
     heads += ["to NAC", "segments to NAC", f"to {reference}", "p (Holm)", "worst decile to mean"]
-    pvalues = _pvalues(people, reference)
+    pvalues = pvalues_of(people, reference)
     body = []
     for label, rows in people.items():
         errors = values_of(rows, LEADING)
-        cells = [_cell(rows, name) for name in figures]
+        cells = [cell(rows, name) for name in figures]
         cells += [
-            _ratio(rows, people[UNCORRECTED], name) if label != UNCORRECTED else "1" for name in (LEADING, SEGMENTS)
+            ratio_cell(rows, people[UNCORRECTED], name) if label != UNCORRECTED else "1" for name in (LEADING, SEGMENTS)
         ]
         compared = reference in people and label != reference
-        cells.append(_ratio(rows, people[reference], LEADING) if compared else "-")
+        cells.append(ratio_cell(rows, people[reference], LEADING) if compared else "-")
         cells.append(f"{pvalues[label]:.2g}" if label in pvalues else "-")
         cells.append(f"{_worst(errors) / mean(errors):.2f}" if max(errors) > 0 else "-")
         body.append([label, *cells])
-    return _markdown(["method", *heads], body)
+    return markdown(["method", *heads], body)
 
 
 def values_of(rows: Mapping[str, Mapping[str, float]], figure: str) -> list[float]:
@@ -120,12 +125,13 @@ def values_of(rows: Mapping[str, Mapping[str, float]], figure: str) -> list[floa
     return [row[figure] for row in rows.values()]
 
 
-def _pvalues(people: Rows, reference: str) -> dict[str, float]:
+def pvalues_of(people: Rows, reference: str, figure: str = LEADING) -> dict[str, float]:
+    """Holm's p of the paired Wilcoxon test of every other method, the uncorrected image apart."""
     if reference not in people:
         return {}
     others = [label for label in people if label not in (reference, UNCORRECTED)]
-    best = values_of(people[reference], LEADING)
-    found = [paired_wilcoxon(values_of(people[label], LEADING), best) for label in others]
+    best = values_of(people[reference], figure)
+    found = [paired_wilcoxon(values_of(people[label], figure), best) for label in others]
     return dict(zip(others, holm(found), strict=True)) if others else {}
 
 
@@ -134,25 +140,27 @@ def _worst(errors: Sequence[float]) -> float:
     return mean(sorted(errors)[-count:])
 
 
-def _cell(rows: Mapping[str, Mapping[str, float]], figure: str) -> str:
+def cell(rows: Mapping[str, Mapping[str, float]], figure: str) -> str:
+    """Mean and interval over persons."""
     if not all(figure in row for row in rows.values()):
         return "-"
     values = values_of(rows, figure)
     if not all(map(isfinite, values)):
         return "exact"
-    middle, low, high = bootstrap_interval(values, generator=_generator())
+    middle, low, high = bootstrap_interval(values, generator=generator_of_intervals())
     return f"{middle:.3g} ({low:.3g} to {high:.3g})"
 
 
-def _ratio(rows: Mapping[str, Mapping[str, float]], base: Mapping[str, Mapping[str, float]], figure: str) -> str:
+def ratio_cell(rows: Mapping[str, Mapping[str, float]], base: Mapping[str, Mapping[str, float]], figure: str) -> str:
+    """Ratio of the means over persons, and its interval."""
     mine, theirs = values_of(rows, figure), values_of(base, figure)
     if min(theirs) <= 0:
         return "-"
-    ratio, low, high = ratio_interval(mine, theirs, generator=_generator())
+    ratio, low, high = ratio_interval(mine, theirs, generator=generator_of_intervals())
     return f"{ratio:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _generator() -> torch.Generator:
+def generator_of_intervals() -> torch.Generator:
     """The same persons are drawn for every cell."""
     return torch.Generator().manual_seed(SEED_OF_INTERVALS)
 
@@ -177,7 +185,7 @@ def _strata(rows: Rows, record: Mapping[str, Any]) -> list[str]:
             body.append([label, *(_beside(one, overall[label]) for one in means)])
         unknown = f"; {counts[UNKNOWN]} persons not told" if UNKNOWN in counts else ""
         left = f"Too few in {', '.join(small)}." if small else ""
-        parts.append("\n\n".join(filter(None, [f"By {stratum}{unknown}", _markdown(["method", *heads], body), left])))
+        parts.append("\n\n".join(filter(None, [f"By {stratum}{unknown}", markdown(["method", *heads], body), left])))
     return parts
 
 
@@ -191,11 +199,11 @@ def _beside(error: float, overall: float) -> str:
 
 def _published(people: Rows, labels: Sequence[str], compat: str) -> str:
     names = [f"{compat} {name}" for name in ("RMSE", "SSIM", "PSNR")]
-    body = [[label, *(_cell(people[label], name) for name in names)] for label in (UNCORRECTED, *labels)]
-    return _markdown(["method", *(f"{name.split()[1]} [{ALL_UNITS[name]}]" for name in names)], body)
+    body = [[label, *(cell(people[label], name) for name in names)] for label in (UNCORRECTED, *labels)]
+    return markdown(["method", *(f"{name.split()[1]} [{ALL_UNITS[name]}]" for name in names)], body)
 
 
-def _costs(record: Mapping[str, Any]) -> str:
+def costs(record: Mapping[str, Any]) -> str:
     """Parameters, steps and seconds of training, those of a teacher or code included in the last column but one."""
     heads = [
         "method",
@@ -218,7 +226,7 @@ def _costs(record: Mapping[str, Any]) -> str:
         [label, *("-" if entry.get(key) is None else form(entry[key]) for key, form in columns)]
         for label, entry in record["entries"].items()
     ]
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def _seeds(record: Mapping[str, Any]) -> list[str]:
@@ -231,10 +239,11 @@ def _seeds(record: Mapping[str, Any]) -> list[str]:
     for name, run in record["runs"].items():
         if run["label"] in several:
             scans = {scan: one["scores"][truth] for scan, one in run["scans"].items()}
-            body.append([name, _cell(by_person({"": scans}, record["persons"])[""], LEADING)])
-    return [f"## Seeds, truth = {truth}", _markdown(["training", f"{LEADING} [%]"], body)]
+            body.append([name, cell(by_person({"": scans}, record["persons"])[""], LEADING)])
+    return [f"## Seeds, truth = {truth}", markdown(["training", f"{LEADING} [%]"], body)]
 
 
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, numbers to the right."""
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "--:|" * (len(heads) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

@@ -1,6 +1,6 @@
 """How often the truth of test persons lies in the intervals that a calibrated method states: nominally 50, 80, 95 %.
 
-python benchmarks/coverage.py COHORT [--method concord] [--weights FILE] [--persons 40] [--samples 8] [--out FILE.json]
+python benchmarks/intervals.py COHORT [--method concord] [--weights FILE] [--persons 40] [--samples 8] [--out FILE.json]
 
 One scan of each person of the test split, stress and rest by turns; the calibration travels in the weights, where
 validation scans have put it. Shares of the voxels of the heart volume of interest; mean over persons, 95 % interval.
