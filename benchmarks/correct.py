@@ -30,7 +30,7 @@ from photopeak.methods import method
 
 Row = dict[str, Any]
 RESULTS = Path(__file__).resolve().parent / "results"
-SHIPPED = ("padm",)
+SHIPPED = ("concord", "padm")
 
 
 def restored(weights: str) -> Any:
