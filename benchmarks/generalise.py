@@ -110,7 +110,7 @@ def imaged(study: Study, cutoff_per_cm: float = CUTOFF_PER_CM) -> Study:
     study = Osem("nac", cutoff_per_cm=cutoff_per_cm)(study)
     in_register = replace(study, volumes={**study.volumes, "mu": study["mu_true"]})
     perfect = Osem("ac", counts="clean", as_="ac_clean", cutoff_per_cm=cutoff_per_cm)(in_register)
-    return cli._with_heart(study.add({"ac_clean": perfect["ac_clean"]}, perfect.history[-1]))
+    return cli.with_heart(study.add({"ac_clean": perfect["ac_clean"]}, perfect.history[-1]))
 
 
 def nearer(by_mm: float, camera: ParallelHole, mu_true: Volume, mu: Volume) -> ParallelHole:

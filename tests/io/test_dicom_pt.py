@@ -154,6 +154,8 @@ def test_philips_counts(pt_series: Make, bqml: np.ndarray) -> None:
     suv = pt_series(bqml, philips("0.00025", "3.5"), name="suv")
     np.testing.assert_allclose(read_pt(suv)["pet"].numpy(), stored(suv) * 0.00025, rtol=1e-5)
     np.testing.assert_allclose(read_pt(suv, unit="bqml")["pet"].numpy(), stored(suv) * 3.5, rtol=1e-5)
+    heavier = read_pt(suv, told=Told(weight_kg=145.0))
+    np.testing.assert_allclose(heavier["pet"].numpy(), 2 * 3.5 * expected(suv, HOUR), rtol=1e-5)
     none = pt_series(bqml, philips("0", "3.5"), name="none")
     np.testing.assert_allclose(read_pt(none)["pet"].numpy(), 3.5 * expected(none, HOUR), rtol=1e-5)
     with pytest.raises(MissingInput, match="7053"):
@@ -165,6 +167,8 @@ def test_suv_of_the_scanner_is_taken_as_it_is(pt_series: Make, bqml: np.ndarray)
     np.testing.assert_allclose(read_pt(folder)["pet"].numpy(), stored(folder), rtol=1e-6)
     with pytest.raises(WrongQuantity, match=r"\(0054,1001\)"):
         read_pt(folder, unit="bqml")
+    with pytest.raises(BadArgument, match=r"\(0054,1001\) GML"):
+        read_pt(folder, told=Told(weight_kg=145.0))
 
 
 OLD = tracer(RadiopharmaceuticalStartDateTime="20160317100000")
@@ -178,6 +182,7 @@ BAD: list[tuple[Edit, type[PhotopeakError], str]] = [
     (tracer(RadiopharmaceuticalStartTime=None), MissingInput, r"\(0018,1072\)"),
     (tracer(RadionuclideHalfLife="282000"), MissingInput, r"\(0018,1078\)"),
     (OLD, BadValues, "injection"),
+    (tracer(RadiopharmaceuticalStartTime="110500"), BadValues, r"1435.* min before"),
     (each(AcquisitionTime=None), MissingInput, r"\(0008,0032\)"),
     (each(DecayCorrection=None), MissingInput, r"\(0054,1102\)"),
     (each(DecayCorrection="NONE"), BadValues, r"\(0054,1102\) NONE"),

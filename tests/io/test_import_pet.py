@@ -22,6 +22,7 @@ from photopeak.io.dicom_pt import read_pt
 from photopeak.io.import_nifti import import_nifti
 from photopeak.io.nifti import write_nifti
 from photopeak.io.pet_pair import Pairing, averaged
+from photopeak.io.store import file_sha256
 
 SECRET = Secret(bytes(range(32)))
 SENTINELS = ("SENTINEL", "ANNA", "20190317", "2019-03-17", "1933")
@@ -99,6 +100,16 @@ def without(series: str, keyword: str) -> dict[str, Edit]:
     return {series: each(**{keyword: None})}
 
 
+def one_of_them(**tags: Any) -> Edit:
+    return lambda slices: each(**tags)(slices[5:6])
+
+
+def two_series(slices: list[Dataset]) -> None:
+    """Some of the slices as another series in the same frame."""
+    for one in slices[5:]:
+        one.SeriesInstanceUID = "1.8.99"
+
+
 def two_kernels(slices: list[Dataset]) -> None:
     slices[3].ConvolutionKernel = "SENTINEL"
 
@@ -112,6 +123,10 @@ def two_kernels(slices: list[Dataset]) -> None:
         ({"ct": lambda slices: slices.pop(4)}, "MissingGeometry (0020,0032)"),
         ({"ct": two_kernels}, "MissingGeometry (0018,1210)"),
         (without("ct", "KVP"), "MissingInput (0018,0060)"),
+        ({"ct": two_series}, "or several do"),
+        ({"pet": one_of_them(BurnedInAnnotation="YES")}, "BadValues (0028,0301)"),
+        ({"ct": one_of_them(PatientID="SENTINEL")}, "BadValues (0010,0020)"),
+        ({"ct": one_of_them(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])}, "WrongModality (0008,0008)"),
         ({"ct": each(FrameOfReferenceUID="1.6")}, "=stress|rest|static"),
         ({"ct": each(Modality="MR")}, "(0008,0060) MR"),
         ({"pet": each(CorrectedImage=["DECY", "SCAT"])}, "not corrected for attenuation"),
@@ -151,6 +166,7 @@ def test_suv_is_the_same_after_de_identification(pt_series: Make, tmp_path: Path
     def hard(slices: list[Dataset]) -> None:
         each(SeriesTime="154500", TimezoneOffsetFromUTC="+0100", Manufacturer="SENTINEL", Units="CNTS")(slices)
         for one in slices:
+            one.DecayFactor = "1.5"
             one.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartDateTime = "20190317081500.00+0000"
             one.private_block(0x0009, "GEMS_PETD_01", create=True).add_new(0x0D, "DT", "20190317105930.00")
             one.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x09, "DS", "3.5")
@@ -164,11 +180,22 @@ def test_suv_is_the_same_after_de_identification(pt_series: Make, tmp_path: Path
         dataset.save_as(clean / path.name, enforce_file_format=True)
         assert not any(sentinel in str(dataset) + dataset.to_json() for sentinel in SENTINELS)
         assert dataset.SeriesDate == dataset.AcquisitionDate < "20190317"
+        assert "DecayFactor" not in dataset
     one, other = read_pt(folder), read_pt(clean)
     torch.testing.assert_close(one["pet"].data, other["pet"].data, rtol=1e-6, atol=0)
     assert other.facts["suv"] == one.facts["suv"]
     assert other.facts["suv"]["reference"] == "private"
     assert facts_of(pydicom.dcmread(path), SECRET, "anna")["dose_mbq"] == 370
+
+
+def test_dates_and_times_of_the_old_standard_mean_the_same(pt_series: Make, tmp_path: Path) -> None:
+    old = each(SeriesDate="2019.03.17", SeriesTime="10:59:00", AcquisitionDate="2019.03.17")
+    folder, clean = pt_series(np.random.default_rng(1).uniform(100, 2000, (9, 10, 10)), old), tmp_path / "clean"
+    clean.mkdir()
+    for path in folder.iterdir():
+        deidentified(pydicom.dcmread(path), SECRET, "anna").save_as(clean / path.name, enforce_file_format=True)
+    assert read_pt(folder).facts["suv"]["uptake_min"] == 59
+    assert read_pt(clean).facts["suv"] == read_pt(folder).facts["suv"]
 
 
 def nifti(folder: Path, *, air: float = -1000.0) -> None:
@@ -202,10 +229,12 @@ def test_nifti_folders_become_people(tmp_path: Path) -> None:
     assert all(study.facts["kvp"] == 120 and set(study) == {"ct", "pet"} for study in cohort)
     assert go(pairing=Pairing(kvp=120)).made == ()
     assert len(go(pairing=Pairing(kvp=100)).made) == 3
+    plain = {file_sha256(path) for path in (tmp_path / "in").rglob("*.nii.gz")}
     for path in (tmp_path / "cohort").rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
         assert b"SENTINEL" not in content
         assert b"BERTA" not in content
+        assert not any(digest.encode() in content for digest in plain)
     shutil.rmtree(tmp_path / "in")
     nifti(tmp_path / "in" / "BERTA")
     shutil.move(tmp_path / "in" / "BERTA" / "PET_image.nii.gz", tmp_path / "in" / "PET_image.nii.gz")

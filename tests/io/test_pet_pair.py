@@ -126,6 +126,17 @@ def replaced(study: Study, **facts: object) -> Study:
     return study.with_facts(**facts)
 
 
+@pytest.mark.parametrize("label", [1.0, 7.0, 255.0])
+def test_a_lesion_is_as_large_whatever_its_label(two: tuple[Study, Study], label: float) -> None:
+    ct, pet = two
+    lesion = torch.zeros(pet["pet"].data.shape)
+    lesion[8:14, 3:7, 3:7] = label
+    pet = pet.add({"lesion": Volume(lesion, pet["pet"].grid, FACTOR)}, STEP)
+    found = paired(ct, pet, Pairing(spacing_mm=4.0))["lesion"]
+    assert set(found.data.unique().tolist()) == {0.0, 1.0}
+    assert float(found.data.sum()) * 4.0**3 == pytest.approx(6 * 3.27 * (4 * 5.47) ** 2, rel=0.15)
+
+
 REFUSALS: list[tuple[Callable[[Study, Study], Study], type[PhotopeakError], str]] = [
     (
         lambda ct, pet: paired(ct, replaced(pet, dicom={"frame_of_reference_sha256": "other"})),

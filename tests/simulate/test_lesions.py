@@ -7,7 +7,7 @@ from photopeak.core import Grid
 from photopeak.core.random import stream
 from photopeak.simulate.anatomy import Anatomy, build_anatomy
 from photopeak.simulate.draws import Draw
-from photopeak.simulate.lesions import MOST, SITES, SMALLEST_MM, WITHOUT, Lesion, draw_lesions
+from photopeak.simulate.lesions import MOST, SITES, SMALLEST_MM, WITHOUT, Lesion, _placed, draw_lesions
 from photopeak.simulate.population import draw_patient
 
 PEOPLE = 30
@@ -55,6 +55,14 @@ def test_they_keep_apart(people: list[tuple[Lesion, ...]]) -> None:
 def test_same_stream_same_lesions(anatomy: Anatomy, people: list[tuple[Lesion, ...]]) -> None:
     number = next(n for n, person in enumerate(people) if person)
     assert draw_lesions(Draw(stream(5, number)), anatomy) == people[number]
+
+
+def test_the_room_may_end_exactly_where_the_largest_lesion_does() -> None:
+    """15 / 0.45 x 0.45 is a little more than 15 in floating point."""
+    grid = Grid.regular((3, 3, 3), 5.0)
+    depth = np.full(grid.shape, 15.0)
+    placed = [_placed(Draw(stream(1, number)), "lung", depth, grid) for number in range(60)]
+    assert max(lesion.diameter_mm for lesion in placed if lesion is not None) == 15.0 / SITES["lung"].depth
 
 
 def test_without_room_there_are_none() -> None:

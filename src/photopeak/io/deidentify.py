@@ -38,6 +38,7 @@ MAX_NESTING = 6
 SALT_BYTES = 32
 OLDEST_YEARS = 90
 LONGEST_SHIFT_DAYS = 3650
+MOST_NUMBERS = 2
 _MU_DIVISOR = Tag(0x0033, 0x1038)
 
 
@@ -57,7 +58,7 @@ NUMBERS = _words(
 )
 VALUES: Mapping[str, frozenset[str]] = {
     "Modality": frozenset({"NM", "CT", "PT"}),
-    "ImageType": _words("ORIGINAL DERIVED PRIMARY SECONDARY TOMO EMISSION TRANSMISSION AXIAL")
+    "ImageType": _words("ORIGINAL DERIVED PRIMARY SECONDARY TOMO EMISSION TRANSMISSION AXIAL LOCALIZER")
     | {"RECON TOMO", "GATED TOMO"},
     "PhotometricInterpretation": frozenset({"MONOCHROME2"}),
     "CorrectedImage": _words("UNIF COR NCO DECY ATTN SCAT DTIM NRGY LIN MOTN CLN RAN RADL DCAL NORM PMOT"),
@@ -157,7 +158,7 @@ def deidentified(original: Dataset, secret: Secret, person: str = "") -> Dataset
         if text_of(original, "Modality") == "PT":
             pass_suv(original, clean, secret.shift_days(person))
         if "PixelData" in original:
-            clean.add(DataElement(Tag("PixelData"), "OW", bytes(original["PixelData"].value)))
+            clean.add(DataElement(Tag("PixelData"), "OW", _little_endian(original)))
         if original.get("SOPClassUID") in STORAGE:
             clean.SOPClassUID = original.SOPClassUID
     clean.PatientIdentityRemoved, clean.DeidentificationMethod = "YES", "photopeak allow-list, PS3.15 E.1"
@@ -198,9 +199,11 @@ def facts_of(dataset: Dataset, secret: Secret, person: str) -> dict[str, Any]:
 
 
 def in_vocabulary(text: str, words: frozenset[str], secret: Secret, kind: str) -> str:
-    """`text` if every word of it is known and every number short; else a pseudonym, the same for the same text."""
+    """`text` if its words are known and its numbers short and two at most (three may be a date); else a pseudonym."""
     parts = re.findall(r"[A-Z]+|\d+|[^\W\dA-Z_]+", text.upper())
-    if parts and all(p in words or (p.isdigit() and len(p) <= 3) for p in parts) and len(text) <= 64:
+    counted = [len(p) <= 3 for p in parts if p.isdigit()]
+    spoken = [p in words for p in parts if not p.isdigit()]
+    if spoken and all(spoken) and all(counted) and len(counted) <= MOST_NUMBERS and len(text) <= 64:
         return text
     return f"{kind}-{secret.hash(kind, text)[:8]}"
 
@@ -215,6 +218,14 @@ def text_of(dataset: Dataset, keyword: str) -> str:
         return ""
     several = not isinstance(value, str) and hasattr(value, "__iter__") and not hasattr(value, "components")
     return " ".join(map(str, value)) if several else str(value)
+
+
+def _little_endian(original: Dataset) -> bytes:
+    """The pixels as they are written in the copy, whatever the order of bytes in the file."""
+    pixels = original["PixelData"]
+    if original.original_encoding[1] is False and pixels.VR == "OW":
+        return np.frombuffer(pixels.value, ">u2").astype("<u2").tobytes()
+    return bytes(pixels.value)
 
 
 def _allowed(source: Dataset, secret: Secret, depth: int) -> Dataset:

@@ -2,7 +2,7 @@
 
 Times pass as they are and dates move alike for all scans of a person, so that every interval stays exact (PS3.15,
 Retain Longitudinal Temporal Information with Modified Dates). The copy that holds them lives as long as its reading;
-none of them goes into a cohort except as an interval.
+none of them goes into a cohort except as an interval. Points and colons of ACR-NEMA's dates and times are left out.
 """
 
 import math
@@ -24,7 +24,7 @@ from photopeak.io.dicom_pt_times import (
 )
 
 TRACER = "RadiopharmaceuticalInformationSequence"
-_NUMBERS = ("PatientWeight", "FrameReferenceTime", "DecayFactor")
+_NUMBERS = ("PatientWeight", "FrameReferenceTime")
 _DOSE = ("RadionuclideTotalDose", "RadionuclideHalfLife")
 _TIMES = ("SeriesTime", "AcquisitionTime")
 _DATES = ("SeriesDate", "AcquisitionDate")
@@ -39,7 +39,7 @@ def pass_suv(original: Dataset, clean: Dataset, days: int) -> None:
         _matching(original, clean, keyword, _CLOCK)
     _matching(original, clean, "TimezoneOffsetFromUTC", re.compile(r"[+-]\d{4}"))
     for keyword in _DATES:
-        if (moved := _moved(_text(original, keyword), days)) is not None:
+        if (moved := _moved(_text(original, keyword).replace(".", ""), days)) is not None:
             setattr(clean, keyword, moved)
     source, target = original.get(TRACER) or [], clean.get(TRACER) or []
     if source and target:
@@ -73,7 +73,7 @@ def _number(source: Dataset, target: Dataset, keyword: str) -> None:
 
 
 def _matching(source: Dataset, target: Dataset, keyword: str, pattern: re.Pattern[str]) -> None:
-    if pattern.fullmatch(text := _text(source, keyword)):
+    if pattern.fullmatch(text := _text(source, keyword).replace(":", "")):
         setattr(target, keyword, text)
 
 

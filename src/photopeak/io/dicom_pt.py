@@ -43,6 +43,9 @@ _EXPORT = "Export the original series, or state it yourself (photopeak.io.dicom_
 class Told:
     """What the user knows and a header does not say, or says wrongly; None leaves it to the header.
 
+    Where it would change the SUV, numbers that a scanner turned into SUV are not taken: they are made from Bq/ml, or
+    refused.
+
     Parameters
     ----------
     weight_kg, dose_mbq : body weight, and activity at the time of injection.
@@ -56,6 +59,11 @@ class Told:
     decay: Decay | None = None
     reference: Reference | None = None
     attenuation_corrected: bool = False
+
+    @property
+    def changes_suv(self) -> bool:
+        """True with a number or time that SUV is made of."""
+        return any(fact is not None for fact in (self.weight_kg, self.dose_mbq, self.decay, self.reference))
 
     def __post_init__(self) -> None:
         for name, value, meant in (("decay", self.decay, Decay), ("reference", self.reference, Reference)):
@@ -128,9 +136,9 @@ def _factors(stack: Stack, unit: Unit, told: Told) -> tuple[float | np.ndarray, 
     units = (known(first, "Units") or "absent").strip()
     to_bqml: float | np.ndarray = 1.0
     if units == "GML":
-        return _as_they_are(first, unit)
+        return _as_they_are(first, unit, told)
     if units == "CNTS":
-        scale = _philips(stack, PHILIPS_SUV) if unit == "suv" else None
+        scale = _philips(stack, PHILIPS_SUV) if unit == "suv" and not told.changes_suv else None
         if scale is not None:
             return scale, {"from": "CNTS", "by": "Philips private SUV factor (7053,xx00)"}
         if (counts := _philips(stack, PHILIPS_BQML)) is None:
@@ -150,8 +158,14 @@ def _factors(stack: Stack, unit: Unit, told: Told) -> tuple[float | np.ndarray, 
     return to_bqml * per_bqml, {"from": units, **how}
 
 
-def _as_they_are(first: Dataset, unit: Unit) -> tuple[float, dict[str, Any]]:
+def _as_they_are(first: Dataset, unit: Unit, told: Told) -> tuple[float, dict[str, Any]]:
     """The factor 1, if the numbers are SUV by body weight, which an absent SUV Type means (PS3.3 C.8.9.1)."""
+    if told.changes_suv:
+        raise BadArgument(
+            f"{tag_name('Units')} GML, with another weight, dose, decay or reference told",
+            needed="Bq/ml, to make SUV from what is told",
+            remedy="Export the series in Bq/ml, or leave the scanner's SUV as it is.",
+        )
     kind = known(first, "SUVType") or "BW"
     if kind != "BW" or unit != "suv":
         raise WrongQuantity(

@@ -4,12 +4,12 @@ NIfTI says neither what its numbers are nor of which tube voltage; file names sa
 Names of folders may be names of people, so they go into the cohort as pseudonyms only.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from photopeak.core import Study
+from photopeak.core import Step, Study
 from photopeak.core.errors import MissingInput, PhotopeakError, UnreadableFile
 from photopeak.io.atomic import beside
 from photopeak.io.deidentify import Secret
@@ -79,7 +79,8 @@ def import_nifti(
     entries |= {one.name: entry_of(one.person, persons, "", split, seed) for one in pairs}
     made, there, left = list[str](), list[str](), dict[str, str]()
     for one in watch(pairs):
-        inputs = _inputs(one, pairing)
+        marks = _marks(one, secret)
+        inputs = _inputs(marks, pairing)
         if import_record(cohort / one.name).get("inputs") == inputs:
             there.append(one.name)
             continue
@@ -88,7 +89,7 @@ def import_nifti(
         except PhotopeakError as error:
             left[one.name] = reason(error)
             continue
-        save_study(_said(study, one, inputs), cohort / one.name)
+        save_study(_said(study, one, marks, inputs), cohort / one.name)
         made.append(one.name)
         if len(made) % MANIFEST_EVERY == 0:
             write_present(cohort, entries, about)
@@ -98,16 +99,21 @@ def import_nifti(
     return Imported(tuple(lines), tuple(made), tuple(there), ())
 
 
-def _inputs(one: NiftiPair, how: Pairing) -> list[str]:
+def _marks(one: NiftiPair, secret: Secret) -> dict[str, str]:
+    """Salted hashes of the contents of a pair's files: plain ones would be found again in the archive."""
+    return {name: secret.hash("content", file_sha256(path))[:16] for name, path in sorted(one.files.items())}
+
+
+def _inputs(marks: Mapping[str, str], how: Pairing) -> list[str]:
     """What decides the study of a pair: its files' contents, voltage and voxels."""
-    files = [f"{name} {file_sha256(path)}" for name, path in sorted(one.files.items())]
-    return [*files, f"kvp {how.kvp} spacing_mm {how.spacing_mm}"]
+    return [*(f"{name} {mark}" for name, mark in marks.items()), f"kvp {how.kvp} spacing_mm {how.spacing_mm}"]
 
 
-def _said(study: Study, one: NiftiPair, inputs: Sequence[str]) -> Study:
+def _said(study: Study, one: NiftiPair, marks: Mapping[str, str], inputs: Sequence[str]) -> Study:
+    steps = [Step((name,), "import", (), {"item": mark, "what": "file name"}) for name, mark in marks.items()]
     record = {"inputs": list(inputs), "parts": {name: {"decided_by": "file name"} for name in one.files}}
     facts = {"person": one.person, "state": None, "simulated": False, "import": record}
-    return replace(study, name=one.name).with_facts(**facts)
+    return replace(study, name=one.name, history=(*steps, study.history[-1])).with_facts(**facts)
 
 
 def _folders(source: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from photopeak.io.import_scans import Scan
 from photopeak.io.pet_pair import Pairing, paired
 
 PARTS = ("pet", "ct")
+NO_CT = "no CT of its scan: none shares its Frame of Reference (0020,0052), or several do"
 
 
 def is_pet(scan: Scan) -> bool:
@@ -33,7 +34,7 @@ def convert_pet(scan: Scan, secret: Secret, opener: Opener, how: Pairing) -> Stu
     extra = {name: series for name, series in scan.parts.items() if name not in PARTS}
     record["left"] |= {series.shown: "beside a PET only its CT is taken" for series in extra.values()}
     if "ct" not in scan.parts:
-        record["left"] |= {scan.parts["pet"].shown: "no CT of its scan: none shares its Frame of Reference (0020,0052)"}
+        record["left"] |= {scan.parts["pet"].shown: NO_CT}
         return _said(study, facts, scan, record)
     try:
         study, facts = _pair(scan, secret, opener, how, record)

@@ -56,7 +56,7 @@ class Pairing:
 
 
 def paired(ct: Study, pet: Study, how: Pairing | None = None) -> Study:
-    """One study with "ct" [HU] and "pet" [SUV or Bq/ml] on one grid, and "lesion" where `pet` has it.
+    """One study with "ct" [HU] and "pet" [SUV or Bq/ml] on one grid, and "lesion" (0 or 1) where `pet` has it.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def paired(ct: Study, pet: Study, how: Pairing | None = None) -> Study:
     grid = within if how.spacing_mm is None else within.resampled(how.spacing_mm)
     volumes = {"ct": averaged(_without_padding(hounsfield), grid, outside=AIR_HU), "pet": averaged(uptake, grid)}
     if "lesion" in pet:
-        share = averaged(pet["lesion"], grid)
-        volumes["lesion"] = share.with_data((share.data >= 0.5).to(torch.float32))
+        share = averaged(_marked(pet["lesion"]), grid)
+        volumes["lesion"] = _marked(share)
     kept = within.shape[0] * within.shape[1] * within.shape[2] / uptake.data.numel()
     facts = {**ct.facts, **pet.facts, "kvp": kvp, "pet_within_ct": round(kept, 4)}
     step = Step(tuple(volumes), "pair", ("ct", "pet"), asdict(how))
@@ -229,6 +229,11 @@ def _places(of: Grid, among: Grid) -> tuple[np.ndarray, np.ndarray]:
             remedy="Resample one of them first: volume.on(grid).",
         )
     return among.index(of.world([0, 0, 0])), step
+
+
+def _marked(labels: Volume) -> Volume:
+    """1 where a label (1, 255, or the number of a lesion) or half of it is, else 0."""
+    return labels.with_data((labels.data >= 0.5).to(torch.float32))
 
 
 def _without_padding(ct: Volume) -> Volume:

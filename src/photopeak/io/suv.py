@@ -21,8 +21,9 @@ ROUNDING_S = 1.0
 """Series and Acquisition Time of one moment may differ by as much."""
 SLACK_S = 60.0
 """By which Series Time and Frame Reference Time may disagree, beside the length of a frame."""
-LONGEST_HALF_LIVES = 15.0
-"""Less than 1/30000 of the dose is left then: nobody scans so late, so a date must be wrong."""
+LONGEST_HALF_LIVES = 10.0
+"""Less than 1/1000 of the dose is left then: nobody scans so late, so a date must be wrong. For F-18 it is 18 h, less
+than the day that seems to pass where a time of injection is a little later than that of the scan."""
 G_PER_KG = 1000.0
 
 

@@ -17,7 +17,8 @@ from photopeak.simulate.draws import Draw
 from photopeak.simulate.shapes import Array, Shape, ellipsoid
 
 WITHOUT, MORE, MOST = 0.25, 2.0, 8
-"""Part of people without any; mean number beyond the first; the most that anyone has."""
+"""Part of people without any; mean of the exponential whose whole part is the number beyond the first (1.5 on
+average); the most that anyone has."""
 SMALLEST_MM = 8.0
 _END_MM = 25.0
 _APART_MM = 6.0
@@ -110,7 +111,7 @@ def _placed(draw: Draw, site: str, depth_mm: Array, grid: Grid) -> Lesion | None
     diameter = min(wanted, float(depth_mm.max()) / about.depth)
     if diameter < SMALLEST_MM:
         return None
-    deep = np.flatnonzero(depth_mm >= about.depth * diameter)
+    deep = np.flatnonzero(depth_mm >= min(about.depth * diameter, float(depth_mm.max())))
     index = np.unravel_index(int(deep[int(place * len(deep))]), depth_mm.shape)
     x, y, z = (float(v) for v in grid.world([float(i) for i in index]))
     return Lesion(site, (x, y, z), diameter, suv, density)
