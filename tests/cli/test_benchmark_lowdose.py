@@ -16,13 +16,13 @@ from photopeak.cli import main
 from photopeak.cli.benchmark import plan_of, work
 from photopeak.cli.benchmark_lowdose import counted_less, read_settings, reconstructed
 from photopeak.cli.benchmark_run import scores_file
-from photopeak.core import COUNTS, Grid, Projections, Study, Volume, attenuation
+from photopeak.core import COUNTS, Grid, Projections, Step, Study, Volume, attenuation
 from photopeak.core.errors import BadArgument
 from photopeak.core.random import stream
 from photopeak.evaluate.low_dose import LowDosePlan
 from photopeak.io import save, write_manifest
 from photopeak.methods.diffspect import DiffSpect
-from photopeak.methods.measured import Measured, known_start
+from photopeak.methods.measured import Measured, known_start, start_step
 from photopeak.physics.pinhole import Pinhole
 from photopeak.simulate.dose import Setting, poisson
 
@@ -175,6 +175,8 @@ def test_a_method_begins_with_the_mlem_that_was_made_for_all(monkeypatch: pytest
     assert known_start(ready, 7, None) is None
     assert known_start(ready, 6, "scatter") is None
     assert known_start(ready, 6, None) is made["mlem"].data
+    assert known_start(ready.add({"mlem": made["mlem"]}, start_step(7, None)), 6, None) is None
+    assert known_start(ready.add({"mu": ready["mu"]}, Step(("mu",), "resampled")), 6, None) is None
     torch.manual_seed(0)
     feed = {"shape": (8, 16, 16), "voxel_mm": 12.0, "level_radius_mm": 40.0, "peak": 2.0}
     method = DiffSpect(feed, iterations=6, channels=(16, 24), fold=1).using(steps=2)
@@ -194,6 +196,11 @@ def test_competitors_are_told_what_they_are_trained_on() -> None:
     for label in ("U-Net 3D", "DDIM-SPECT", "DDSPECT"):
         assert set(plan[label].arguments["settings"]) == set(plan.settings) - set(plan.held_out)
     assert "settings" not in plan["DiffSPECT-3D"].arguments
+    learned = [entry for entry in plan.entries if entry.method in ("unet3", "ddim_spect", "ddspect")]
+    assert len(learned) == 6
+    assert all(entry.using == {"balance": True} for entry in learned)
+    assert plan["DiffusionMBIR"].weights == "DiffSPECT-3D"
+    assert plan["DiffusionMBIR, no CT"].weights is None
     quick = plan_of(recipe).quickly()
     assert isinstance(quick, LowDosePlan)
     assert (quick.settings, quick.held_out) == (("5%", "10%", "5 views"), ("10%", "5 views"))

@@ -141,6 +141,24 @@ def test_another_camera_on_another_grid_keeps_its_image_where_nothing_changes() 
     assert method.using(fraction=1.0)(study)["ac"].grid.same_as(grid)
 
 
+def test_balanced_counts_are_those_of_all_that_the_camera_sees() -> None:
+    """The network's grid lies within the body, and what surrounds it shines too."""
+    grid = Grid.regular((8, 24, 24), 10.0)
+    camera = ParallelHole.circular(views=6, shape=(8, 24), pixel_mm=10.0, radius_mm=160.0, arc_deg=360.0)
+    feed = Given({**FEED, "shape": (4, 8, 8)}).feed
+    scan = Scan.of(phantom(grid, camera), feed, iterations=4, scatter=None, fraction=1.0)
+    measured, around = scan.measured, scan.image(torch.zeros_like(scan.given))
+    assert float(measured.system(around).sum()) > 0.3 * float(measured.counts.sum())
+    balanced = scan.image(scan.balanced(1.5 * scan.given))
+    assert float(measured.system(balanced).sum() / measured.counts.sum()) == pytest.approx(1.0, abs=0.005)
+
+
+def test_an_answer_without_activity_cannot_be_balanced(ball: Study) -> None:
+    scan = Scan.of(ball, _method().feed, iterations=8, scatter=None, fraction=1.0)
+    with pytest.raises(BadValues, match="without activity"):
+        scan.measured.balance(torch.zeros_like(scan.given))
+
+
 def test_the_fraction_is_given_or_told_or_counted(ball: Study) -> None:
     usual = {"counts": 4e6, "views": 6.0}
     assert counts_fraction(ball, 0.3, usual) == 0.3
@@ -213,6 +231,20 @@ def test_settings_are_dealt_and_kept(ball: Study, tmp_path: Path) -> None:
     assert sorted(set(one["fraction"].flatten().tolist())) == pytest.approx([1 / 3, 0.5])
     method.batches(studies[:1], seed=0, keep=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_scans_that_alternate_meet_every_setting() -> None:
+    """Stress and rest of a person follow each other; neither may be trained on half of the settings alone."""
+
+    class Quarters(OfLess):
+        def settings_seen(self) -> Sequence[Less]:
+            return [Less(quarters / 4, 3) for quarters in (1, 2, 3, 4)]
+
+    stress, rest = (phantom(seed=seed) for seed in (0, 1))
+    volumes = VolumeBatches(_method(Quarters, iterations=1), [stress, rest] * 4)._volumes
+    for first in (0, 1):
+        dealt = torch.cat([volume["fraction"] for volume in volumes[first::2]]).flatten().tolist()
+        assert sorted(dealt) == [0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1.0, 1.0]
 
 
 def test_weights_carry_the_usual_counts(tmp_path: Path) -> None:

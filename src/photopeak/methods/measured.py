@@ -13,7 +13,7 @@ from torch import Tensor
 
 from photopeak.cardiac.find import FoundHeart
 from photopeak.core import COUNTS, Grid, Step, Study, SystemOperator, Volume
-from photopeak.core.errors import BadArgument, GridMismatch, MissingInput
+from photopeak.core.errors import BadArgument, BadValues, GridMismatch, MissingInput
 from photopeak.learn.volume_feed import VolumeFeed
 from photopeak.physics.support import Within, body_of
 from photopeak.recon.iterate import mlem
@@ -79,10 +79,26 @@ class Measured:
         """One EM step."""
         return em_update(self.system, self.counts, background=self.background)
 
-    def balance(self, image: Tensor) -> float:
-        """The factor with which an image [z, y, x] expects as many counts as were measured where it can be seen."""
+    def balance(self, image: Tensor, around: Tensor | None = None) -> float:
+        """The factor with which an image [z, y, x] expects as many counts as were measured where it can be seen.
+
+        Parameters
+        ----------
+        around : activity [z, y, x] beside the image, which expects its own share of the counts and stays as it is.
+
+        Raises
+        ------
+        BadValues : the camera sees nothing of the image, so that no factor helps.
+        """
         expected = self.system(image)
-        counted = (self.counts - self.background)[expected > 0].sum().clamp(min=0)
+        others = torch.zeros_like(expected) if around is None else self.system(around)
+        counted = (self.counts - self.background - others)[expected + others > 0].sum().clamp(min=0)
+        if not expected.sum() > 0:
+            raise BadValues(
+                "an answer without activity that the camera sees",
+                needed="an image of the patient",
+                remedy="Train the network for longer, or check that the map lies in the field of view.",
+            )
         return float(counted / expected.sum())
 
 
@@ -157,8 +173,14 @@ class Scan:
         return ratio + self.field.cut(after - before).to(ratio) / self.level
 
     def balanced(self, ratio: Tensor) -> Tensor:
-        """An image [z, y, x] over level, times the factor with which it expects as many counts as were measured."""
-        return ratio * self.measured.balance(self.image(ratio))
+        """An image [z, y, x] over level, times the factor with which it expects as many counts as were measured.
+
+        What lies beyond the network's grid is MLEM's and keeps the counts that it explains.
+        """
+        if self.field.study.same_as(self.field.network):
+            return ratio * self.measured.balance(self.image(ratio))
+        around = self.image(torch.zeros_like(ratio))
+        return ratio * self.measured.balance(self.image(ratio) - around, around)
 
     def image(self, ratio: Tensor) -> Tensor:
         """Counts [z, y, x] on the study's grid, of an image over level; nothing outside the body."""
@@ -172,9 +194,12 @@ def start_step(iterations: int, scatter: str | None) -> Step:
 
 
 def known_start(study: Study, iterations: int, scatter: str | None) -> Tensor | None:
-    """The "mlem" that a study brings, if its history says that it is what would be made here; many methods share it."""
-    wanted = start_step(iterations, scatter)
-    return study["mlem"].data if "mlem" in study and wanted in study.history else None
+    """The "mlem" that a study brings, if its history says that it is what would be made here; many methods share it.
+
+    The last step that made "mlem" counts, and none if "mu" is newer.
+    """
+    made = [step for step in study.history if {"mlem", "mu"} & set(step.made)]
+    return study["mlem"].data if "mlem" in study and made[-1:] == [start_step(iterations, scatter)] else None
 
 
 def counts_fraction(study: Study, given: float | None, usual: Mapping[str, float]) -> float:

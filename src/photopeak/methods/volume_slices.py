@@ -164,8 +164,7 @@ class VolumeBatches:
         images = (image for study in studies for image in (study["ac"].data, study["mu"].data, *_raw(study)))
         identity = {
             "feed": asdict(method.feed),
-            "settings": [repr(setting) for setting in self._given],
-            "each": self._each,
+            "settings": [[repr(setting) for setting in self._dealt(number)] for number in range(len(studies))],
             "iterations": method.iterations if self._given else 0,
             "images": fingerprint(images) if keep else "",
         }
@@ -185,8 +184,7 @@ class VolumeBatches:
     def _reduced(self, study: Study, field: Field, number: int) -> dict[str, Tensor]:
         """ "given" [setting, z, y, x], MLEM over its own level, and "fraction" [setting, 1], of some settings."""
         feed, given, fractions = self._method.feed, [], []
-        for turn in range(number * self._each, (number + 1) * self._each):
-            setting = self._given[turn % len(self._given)]
+        for turn, setting in enumerate(self._dealt(number), start=number * self._each):
             less = setting.applied(study.projections["raw"], stream(CUTS_SEED, turn))
             measured = Measured.of(replace(study, projections={"raw": less}))
             cut = field.cut(measured.image(self._method.iterations)).clamp(min=0)
@@ -194,6 +192,14 @@ class VolumeBatches:
             views = less.camera.projection_shape[0] / len(study.projections["raw"].counts)
             fractions.append([setting.fraction * views])
         return {"given": torch.stack(given), "fraction": torch.tensor(fractions)}
+
+    def _dealt(self, number: int) -> list[Setting]:
+        """Settings of a study; every round begins one later, or all stress scans would get one half and rest the other.
+
+        Scans of a cohort alternate, and an even number of settings is dealt in pairs.
+        """
+        turns, n = range(number * self._each, (number + 1) * self._each), len(self._given)
+        return [self._given[(turn + turn // n) % n] for turn in turns]
 
     def usual(self) -> dict[str, float]:
         """Mean counts and views of the studies' full acquisitions; 0 where there are none."""
