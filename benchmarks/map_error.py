@@ -2,8 +2,8 @@
 
 python benchmarks/map_error.py COHORT [--weights FILE] [--persons 86] [--out FILE.json]
 
-Mean absolute error over the mean of the true map (over breaths), in the body within 100 mm of the heart and in all of the
-body, and the bias of the mean; one scan of each person, stress and rest by turns; 95 % bootstrap intervals.
+Mean absolute error over the mean of the true map (over breaths), in the body within 100 mm of the heart and in all of
+the body, and the bias of the mean; one scan of each person, stress and rest by turns; 95 % bootstrap intervals.
 """
 
 import argparse
