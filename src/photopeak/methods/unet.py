@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartSlices, in_chunks
+from photopeak.methods.heart_slices import HeartSlices, in_chunks, middle
 from photopeak.nets.unet import slice_unet
 
 
@@ -48,5 +48,5 @@ class UNet(HeartSlices):
         nac = batch["nac"]
         maps = batch["place"][:, :, None, None].expand(-1, -1, *nac.shape[-2:])
         times = torch.zeros(len(nac), dtype=torch.long)
-        middle = nac.shape[1] // 2
-        return nac[:, middle : middle + 1] + self.players["net"](torch.cat([nac, maps], dim=1), times)
+        answer: Tensor = middle(nac) + self.players["net"](torch.cat([nac, maps], dim=1), times)
+        return answer

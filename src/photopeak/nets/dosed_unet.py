@@ -5,45 +5,28 @@ it is not one of a list, two layers take the place of the table.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 
 from photopeak.nets.placed_unet import sinusoids
+from photopeak.nets.unet import FoldedUNet
 
 
-class DosedUNet(nn.Module):
-    """A 2D U-Net with embeddings of time and dose; one residual block a level, attention at the coarsest.
+class DosedUNet(FoldedUNet):
+    """A `FoldedUNet` with an embedding of the count fraction, which is its label.
 
     Parameters
     ----------
     inputs, outputs : channels of an image.
-    channels : of the levels, multiples of 8; the last also of 3, for its three heads.
-    fold : blocks of fold x fold pixels are held as channels.
+    channels, fold : as for `slice_unet`; a fold of 1 is allowed.
     """
 
     def __init__(self, inputs: int, outputs: int, *, channels: Sequence[int], fold: int = 1) -> None:
-        super().__init__()
-        self.fold = fold
-        self.unet = DiffusionModelUNet(
-            spatial_dims=2,
-            in_channels=inputs * fold**2,
-            out_channels=outputs * fold**2,
-            channels=tuple(channels),
-            attention_levels=(False,) * (len(channels) - 1) + (True,),
-            num_res_blocks=1,
-            norm_num_groups=8,
-            num_head_channels=channels[-1] // 3,
-            num_class_embeds=1,
-        )
-        self.unet.add_module("class_embedding", DoseEmbedding(self.unet.class_embedding.embedding_dim))
-
-    def forward(self, x: Tensor, times: Tensor, fractions: Tensor) -> Tensor:
-        """[item, outputs, row, column] from [item, inputs, row, column], times [item] and count fractions [item]."""
-        folded = self.unet(F.pixel_unshuffle(x, self.fold), times, class_labels=fractions)
-        return F.pixel_shuffle(folded, self.fold)
+        super().__init__(inputs, outputs, channels, fold, labels=1)
+        unet: Any = self.unet
+        unet.add_module("class_embedding", DoseEmbedding(unet.class_embedding.embedding_dim))
 
 
 class DoseEmbedding(nn.Module):

@@ -6,46 +6,31 @@ embedding, a vector that is added to that of the time; its table starts at the s
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from monai.networks.nets import DiffusionModelUNet
-from torch import Tensor, nn
+from torch import Tensor
+
+from photopeak.nets.unet import FoldedUNet
 
 
-class PlacedUNet(nn.Module):
-    """A 2D U-Net with the embeddings of time and slice number; one residual block a level, attention at the coarsest.
+class PlacedUNet(FoldedUNet):
+    """A `FoldedUNet` with an embedding of the slice's number, which is its label.
 
     Parameters
     ----------
     inputs, outputs : channels of an image.
     depth : slices that there are.
-    channels : of the levels, multiples of 8; the last also of 3, for its three heads.
-    fold : blocks of fold x fold pixels are held as channels.
+    channels, fold : as for `slice_unet`; a fold of 1 is allowed.
     """
 
     def __init__(self, inputs: int, outputs: int, *, depth: int, channels: Sequence[int], fold: int = 1) -> None:
-        super().__init__()
-        self.fold = fold
-        self.unet = DiffusionModelUNet(
-            spatial_dims=2,
-            in_channels=inputs * fold**2,
-            out_channels=outputs * fold**2,
-            channels=tuple(channels),
-            attention_levels=(False,) * (len(channels) - 1) + (True,),
-            num_res_blocks=1,
-            norm_num_groups=8,
-            num_head_channels=channels[-1] // 3,
-            num_class_embeds=depth,
-        )
+        super().__init__(inputs, outputs, channels, fold, labels=depth)
+        unet: Any = self.unet
         with torch.no_grad():
-            table = self.unet.class_embedding.weight
+            table = unet.class_embedding.weight
             table.copy_(sinusoids(torch.arange(depth), table.shape[1]))
-
-    def forward(self, x: Tensor, times: Tensor, numbers: Tensor) -> Tensor:
-        """[item, outputs, row, column] from [item, inputs, row, column], times [item] and slice numbers [item]."""
-        folded = self.unet(F.pixel_unshuffle(x, self.fold), times, class_labels=numbers)
-        return F.pixel_shuffle(folded, self.fold)
 
 
 def sinusoids(numbers: Tensor, size: int) -> Tensor:

@@ -13,26 +13,28 @@ class FoldedUNet(nn.Module):
     """A U-Net that works on blocks of `fold` x `fold` pixels, held as channels; rows and columns are multiples of it.
 
     Slices of 6.4 mm show what a camera resolves at 15 mm, so that little is lost, and a step takes a quarter at 2.
+    With `labels` above 0 it has an embedding of so many labels beside the time's.
     """
 
-    def __init__(self, inputs: int, outputs: int, channels: Sequence[int], fold: int) -> None:
+    def __init__(self, inputs: int, outputs: int, channels: Sequence[int], fold: int, *, labels: int = 0) -> None:
         super().__init__()
         self.fold = fold
-        self.unet = slice_unet(inputs * fold**2, outputs * fold**2, channels)
+        self.unet = slice_unet(inputs * fold**2, outputs * fold**2, channels, labels=labels)
 
-    def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
-        """[item, outputs, row, column] from [item, inputs, row, column]."""
-        return F.pixel_shuffle(self.unet(F.pixel_unshuffle(x, self.fold), timesteps), self.fold)
+    def forward(self, x: Tensor, timesteps: Tensor, labels: Tensor | None = None) -> Tensor:
+        """[item, outputs, row, column] from [item, inputs, row, column], times [item] and labels [item]."""
+        folded = self.unet(F.pixel_unshuffle(x, self.fold), timesteps, class_labels=labels)
+        return F.pixel_shuffle(folded, self.fold)
 
 
-def slice_unet(inputs: int, outputs: int, channels: Sequence[int], *, fold: int = 1) -> nn.Module:
+def slice_unet(inputs: int, outputs: int, channels: Sequence[int], *, fold: int = 1, labels: int = 0) -> nn.Module:
     """A 2D U-Net with time embedding; one residual block a level, self-attention at the coarsest.
 
     Channels are multiples of 8, those of the coarsest level also of 3, for its three heads. With `fold` above 1 it is a
-    `FoldedUNet`.
+    `FoldedUNet`; `labels` as there.
     """
     if fold > 1:
-        return FoldedUNet(inputs, outputs, channels, fold)
+        return FoldedUNet(inputs, outputs, channels, fold, labels=labels)
     network: nn.Module = DiffusionModelUNet(
         spatial_dims=2,
         in_channels=inputs,
@@ -42,6 +44,7 @@ def slice_unet(inputs: int, outputs: int, channels: Sequence[int], *, fold: int 
         num_res_blocks=1,
         norm_num_groups=8,
         num_head_channels=channels[-1] // 3,
+        num_class_embeds=labels or None,
     )
     return network
 
