@@ -21,7 +21,7 @@ def _batch(count: int = 8) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     coarse = torch.rand(count, 3, 4, 4, generator=generator)
     nac = 2 * torch.nn.functional.interpolate(coarse, (16, 16), mode="bilinear") - 1
-    return {"nac": nac, "place": torch.rand(count, 4, generator=generator), "ac": 0.5 * nac[:, 1:2] + 0.6}
+    return {"given": nac, "place": torch.rand(count, 4, generator=generator), "target": 0.5 * nac[:, 1:2] + 0.6}
 
 
 def _train(method: Any, batch: dict[str, torch.Tensor], steps: int, rate: float = 3e-3) -> list[float]:
@@ -40,8 +40,8 @@ def _train(method: Any, batch: dict[str, torch.Tensor], steps: int, rate: float 
 
 @torch.no_grad()
 def _error(method: Any, batch: dict[str, torch.Tensor]) -> float:
-    condition = {name: value for name, value in batch.items() if name != "ac"}
-    return float((method.answer(condition, stream(0, 0)) - batch["ac"][:, 0]).abs().mean())
+    condition = {name: value for name, value in batch.items() if name != "target"}
+    return float((method.answer(condition, stream(0, 0)) - batch["target"][:, 0]).abs().mean())
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def vqgan() -> VQGAN:
 def latent(vqgan: VQGAN) -> BBDMLatent:
     torch.manual_seed(1)
     batch = _batch()
-    vqgan.code.start_at(torch.cat([batch["nac"][:, 1:2], batch["ac"]]), stream(0, 0))
+    vqgan.code.start_at(torch.cat([batch["given"][:, 1:2], batch["target"]]), stream(0, 0))
     method = BBDMLatent(FEED, code=CODE, channels=(8, 24), bridge_steps=20)
     method.uses_code(vqgan)
     return method
@@ -84,7 +84,7 @@ def test_the_first_loss_is_that_of_the_objective(bbdm: BBDM) -> None:
     batch = _batch()
     ((_, loss),) = bbdm.turns(batch, stream(3, 0))
     generator = stream(3, 0)
-    x0, y = batch["ac"], batch["nac"][:, 1:2]
+    x0, y = batch["target"], batch["given"][:, 1:2]
     times = torch.randint(20, (8,), generator=generator)
     noise = torch.randn(x0.shape, generator=generator)
     m, sd = (v.float()[times].reshape(-1, 1, 1, 1) for v in (bbdm.bridge.m, bbdm.bridge.delta.sqrt()))
@@ -112,15 +112,15 @@ def test_latents_learn_a_toy(latent: BBDMLatent) -> None:
 
 
 def test_the_answer_does_not_depend_on_chunking(latent: BBDMLatent, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = {name: value for name, value in _batch(15).items() if name != "ac"}
+    batch = {name: value for name, value in _batch(15).items() if name != "target"}
     method = latent.using(steps=3)
     with torch.no_grad():
         whole = method.answer(batch, stream(0, 0))
         first = method.answer({name: value[:4] for name, value in batch.items()}, stream(0, 0))
-    y = method.encoded(batch["nac"][:, 1:2])
+    y = method.encoded(batch["given"][:, 1:2])
     assert whole.shape == (15, 16, 16)
     assert first.shape == (4, 16, 16)
-    assert torch.allclose(y[:4], method.encoded(batch["nac"][:4, 1:2]), atol=1e-5)
+    assert torch.allclose(y[:4], method.encoded(batch["given"][:4, 1:2]), atol=1e-5)
 
 
 def test_same_seed_same_bits(bbdm: BBDM) -> None:

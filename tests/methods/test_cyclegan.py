@@ -28,7 +28,7 @@ def toy(items: int = 4) -> dict[str, Tensor]:
     """Slices whose AC is the middle NAC slice, dimmed and raised; all from the same place."""
     generator = torch.Generator().manual_seed(1)
     nac = torch.randn(items, 3, 16, 16, generator=generator)
-    return {"nac": nac, "ac": 0.5 * nac[:, 1:2] + 0.3, "place": torch.zeros(items, 4)}
+    return {"given": nac, "target": 0.5 * nac[:, 1:2] + 0.3, "place": torch.zeros(items, 4)}
 
 
 def losses(method: CycleGAN, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -54,10 +54,10 @@ def test_the_critics_play_first_and_each_loss_moves_its_own_player(method: Cycle
 def test_pairing_makes_no_difference_to_the_losses(method: CycleGAN) -> None:
     batch = toy()
     paired = losses(method, batch)
-    shuffled = losses(method, {**batch, "ac": batch["ac"][[2, 0, 3, 1]]})
+    shuffled = losses(method, {**batch, "target": batch["target"][[2, 0, 3, 1]]})
     for name in ("critic", "generator"):
         torch.testing.assert_close(shuffled[name], paired[name])
-    other = losses(method, {**batch, "ac": batch["ac"] + 0.5})
+    other = losses(method, {**batch, "target": batch["target"] + 0.5})
     assert not torch.allclose(other["generator"], paired["generator"], rtol=1e-3)
 
 
@@ -76,7 +76,7 @@ def test_the_cycle_of_inverse_generators_costs_nothing(method: CycleGAN) -> None
     batch = toy()
     method.identity = 0.0
     method.to_ac, method.to_nac = _Scaled(2.0), _Scaled(0.5)  # type: ignore[assignment]
-    nac, ac = batch["nac"][:, 1:2], batch["ac"]
+    nac, ac = batch["given"][:, 1:2], batch["target"]
     opinions = method.critic_ac.fooled(2 * nac) + method.critic_nac.fooled(0.5 * ac)
     torch.testing.assert_close(losses(method, batch)["generator"], opinions)
     method.to_nac = _Scaled(1.0)  # type: ignore[assignment]
@@ -90,7 +90,7 @@ def test_identity_costs_what_a_generator_changes_in_its_own_kind(method: CycleGA
     method.to_ac, method.to_nac = _Scaled(2.0), _Scaled(0.5)  # type: ignore[assignment]
     with_identity = losses(method, batch)["generator"]
     method.identity = 0.0
-    change = batch["ac"].abs().mean() + 0.5 * batch["nac"][:, 1:2].abs().mean()
+    change = batch["target"].abs().mean() + 0.5 * batch["given"][:, 1:2].abs().mean()
     torch.testing.assert_close(with_identity - losses(method, batch)["generator"], 5 * change)
 
 
@@ -108,12 +108,14 @@ def test_twenty_steps_bring_images_closer_to_themselves(method: CycleGAN) -> Non
 
 def test_only_the_middle_slice_is_read(method: CycleGAN) -> None:
     batch, generator = toy(), torch.Generator()
-    beside = batch["nac"].clone()
+    beside = batch["given"].clone()
     beside[:, [0, 2]] = 7.0
     with torch.no_grad():
         answer = method.answer(batch, generator)
-        assert torch.equal(method.answer({**batch, "nac": beside}, generator), answer)
-        assert not torch.allclose(method.answer({**batch, "nac": batch["nac"].flip(-1)}, generator), answer, atol=1e-3)
+        assert torch.equal(method.answer({**batch, "given": beside}, generator), answer)
+        assert not torch.allclose(
+            method.answer({**batch, "given": batch["given"].flip(-1)}, generator), answer, atol=1e-3
+        )
 
 
 def test_weights_come_back_with_their_arguments(method: CycleGAN, tmp_path: Path) -> None:

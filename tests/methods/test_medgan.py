@@ -27,11 +27,11 @@ def method() -> MedGAN:
 @pytest.fixture
 def batch(generator: torch.Generator) -> dict[str, torch.Tensor]:
     nac = F.avg_pool2d(torch.randn((4, 3, 26, 26), generator=generator), 3, stride=1)
-    return {"nac": nac, "ac": 0.5 * nac[:, 1:2] + 0.3, "place": torch.randn((4, 4), generator=generator)}
+    return {"given": nac, "target": 0.5 * nac[:, 1:2] + 0.3, "place": torch.randn((4, 4), generator=generator)}
 
 
 def far(method: MedGAN, batch: dict[str, torch.Tensor]) -> float:
-    return (method._translated(batch) - batch["ac"]).abs().mean().item()
+    return (method._translated(batch) - batch["target"]).abs().mean().item()
 
 
 def test_contract(method: MedGAN, patient: Study) -> None:
@@ -74,8 +74,8 @@ def test_under_a_critic_that_sees_nothing_only_the_pixels_count(method, batch, g
 def test_every_hidden_layer_of_the_critic_counts(method, batch):
     plain = method._generator_loss(batch).item()
     fake = method._translated(batch)
-    *seen, _ = method._features(batch["nac"], fake)
-    *wanted, _ = method._features(batch["nac"], batch["ac"])
+    *seen, _ = method._features(batch["given"], fake)
+    *wanted, _ = method._features(batch["given"], batch["target"])
     assert len(seen) == 2
     hidden = sum((mine - theirs).abs().mean().item() for mine, theirs in zip(seen, wanted, strict=True))
     method.weights = (0.0, *method.weights[1:])
@@ -95,7 +95,7 @@ def test_it_learns(method, batch, generator):
 
 def test_an_answer_does_not_depend_on_the_other_slices(method, generator):
     method.players.eval()
-    condition = {"nac": torch.randn((15, 3, 24, 24), generator=generator), "place": torch.zeros(15, 4)}
+    condition = {"given": torch.randn((15, 3, 24, 24), generator=generator), "place": torch.zeros(15, 4)}
     part = {name: value[12:14] for name, value in condition.items()}
     with torch.inference_mode():
         assert torch.equal(method.answer(condition, generator)[12:14], method.answer(part, generator))
@@ -104,7 +104,7 @@ def test_an_answer_does_not_depend_on_the_other_slices(method, generator):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"channels": (4, 4, 4, 4)}, "4 levels for slices of 24"),
+        ({"channels": (4, 4, 4, 4)}, "divisible by 16, at least 32, for 4 levels"),
         ({"feed": {"size": 8, "depth": 6}, "channels": (4, 4, 4)}, "at least 16"),
         ({"generator_turns": 0}, "generator_turns=0"),
     ],

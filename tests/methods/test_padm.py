@@ -10,8 +10,9 @@ from photopeak.core import Study
 from photopeak.core.errors import BadArgument, BadCheckpoint, MissingInput
 from photopeak.learn.loop import Budget, fit
 from photopeak.methods import shipped_weights
-from photopeak.methods.heart_slices import heart_of, in_chunks
+from photopeak.methods.heart_slices import heart_of
 from photopeak.methods.padm import PADM, PADMTeacher
+from photopeak.methods.slice_method import in_chunks
 from photopeak.testing import check_method
 
 SMALL: dict[str, Any] = {
@@ -66,13 +67,13 @@ def test_same_seed_same_bits(student: PADM, patient: Study) -> None:
 def test_bits_do_not_depend_on_how_slices_are_batched(student: PADM, stack: int, generator: torch.Generator) -> None:
     count = 26
     batch = {
-        "nac": torch.rand(count, 3, 24, 24, generator=generator),
+        "given": torch.rand(count, 3, 24, 24, generator=generator),
         "place": torch.rand(count, 4, generator=generator),
     }
 
     def network(part: Any) -> torch.Tensor:
-        y = part["nac"][:, 1:2]
-        return student._network(y, part["nac"], part["place"], y, torch.full((len(y),), 20))
+        y = part["given"][:, 1:2]
+        return student._network(y, part["given"], part["place"], y, torch.full((len(y),), 20))
 
     with torch.inference_mode():
         whole = in_chunks(network, batch)
@@ -111,12 +112,12 @@ def test_first_turn_is_the_printed_loss(student: PADM, patient: Study) -> None:
     batch = student.batches([patient], seed=0).batch(2, torch.Generator().manual_seed(1))
     (player, loss), *rest = student.turns(batch, torch.Generator().manual_seed(2))
     generator = torch.Generator().manual_seed(2)
-    x0, y = batch["ac"], batch["nac"][:, 1:2]
+    x0, y = batch["target"], batch["given"][:, 1:2]
     times = torch.randint(student.bridge.steps, (2,), generator=generator)
     noise = torch.randn(x0.shape, generator=generator)
     m, sd = (v.float()[times].reshape(-1, 1, 1, 1) for v in (student.bridge.m, student.bridge.delta.sqrt()))
     x_t = (1 - m) * x0 + m * y + sd * noise
-    answer = student._network(x_t, batch["nac"], batch["place"], y, times)
+    answer = student._network(x_t, batch["given"], batch["place"], y, times)
     printed = (m * (y - x0) + sd * noise - (x_t - answer)).abs().mean()
     assert player == "net"
     assert not rest
@@ -151,7 +152,7 @@ def test_training_lowers_the_loss(student: PADM, patient: Study, tmp_path: Path)
 
     def loss() -> float:
         with torch.no_grad():
-            return float(F.l1_loss(student.answer(batch, torch.Generator().manual_seed(0)), batch["ac"][:, 0]))
+            return float(F.l1_loss(student.answer(batch, torch.Generator().manual_seed(0)), batch["target"][:, 0]))
 
     before = loss()
     fit(student, [patient], tmp_path, budget=Budget(max_steps=25, batch_size=4, warmup_steps=5, learning_rate=2e-3))
@@ -222,7 +223,7 @@ def test_unregistered_teacher_sees_the_whole_transaxial_map_beside_every_slice(p
     assert batch["body"].shape == (3, 24, 24, 24)
     assert "path" not in batch
     whole = teacher.fused(batch)
-    assert whole.shape == batch["nac"].shape
+    assert whole.shape == batch["given"].shape
     turned = teacher.fused({**batch, "body": batch["body"].flip(-1)})
     assert not torch.allclose(whole, turned)
     check_method(teacher, patient)

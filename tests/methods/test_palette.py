@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from photopeak.core import Study
 from photopeak.core.errors import BadArgument
@@ -21,12 +22,12 @@ def _batch(count: int = 8) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     coarse = torch.rand(count, 3, 4, 4, generator=generator)
     nac = 2 * torch.nn.functional.interpolate(coarse, (16, 16), mode="bilinear") - 1
-    return {"nac": nac, "place": torch.rand(count, 4, generator=generator), "ac": 0.5 * nac[:, 1:2] + 0.6}
+    return {"given": nac, "place": torch.rand(count, 4, generator=generator), "target": 0.5 * nac[:, 1:2] + 0.6}
 
 
 @torch.no_grad()
 def _answer(method: Palette, batch: dict[str, torch.Tensor], number: int = 0) -> torch.Tensor:
-    return method.answer({name: value for name, value in batch.items() if name != "ac"}, stream(0, number))
+    return method.answer({name: value for name, value in batch.items() if name != "target"}, stream(0, number))
 
 
 def test_contract(patient: Study) -> None:
@@ -39,7 +40,7 @@ def test_the_first_loss_is_that_of_answering_nothing(predicts: Any) -> None:
     method, batch = _palette(predicts=predicts), _batch(64)
     ((player, loss),) = method.turns(batch, stream(3, 0))
     assert player == "net"
-    expected = 1.0 if predicts == "noise" else float(batch["ac"].square().mean())
+    expected = 1.0 if predicts == "noise" else float(batch["target"].square().mean())
     assert float(loss.detach()) == pytest.approx(expected, rel=0.03)
 
 
@@ -48,19 +49,19 @@ def test_the_first_loss_is_that_of_answering_nothing(predicts: Any) -> None:
 def test_a_perfect_network_ends_in_the_image(predicts: Any, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     method, batch = _palette(predicts=predicts).using(steps=steps), _batch()
 
-    def perfect(self: Palette, x_t: torch.Tensor, part: Any, times: torch.Tensor) -> torch.Tensor:
-        x0 = 0.5 * part["nac"][:, 1:2] + 0.6
+    def perfect(self: Palette, x_t: Tensor, shown: Tensor, place: Tensor, times: Tensor) -> Tensor:
+        x0 = 0.5 * shown[:, 1:2] + 0.6
         return self.diffusion.noise(x_t, x0, int(times[0])) if predicts == "noise" else x0
 
     monkeypatch.setattr(Palette, "_answered", perfect)
-    torch.testing.assert_close(_answer(method, batch), batch["ac"][:, 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(_answer(method, batch), batch["target"][:, 0], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("predicts", "share"), [("noise", 0.7), ("image", 0.5)])
 def test_it_learns_a_toy(predicts: Any, share: float) -> None:
     """What predicts noise needs longer to find the mean of an image: its first steps amplify errors most."""
     method, batch = _palette(predicts=predicts), _batch()
-    before = float((_answer(method.using(steps=10), batch) - batch["ac"][:, 0]).abs().mean())
+    before = float((_answer(method.using(steps=10), batch) - batch["target"][:, 0]).abs().mean())
     optimiser = torch.optim.Adam(method.players.parameters(), lr=3e-3)
     losses = []
     for step in range(100):
@@ -70,7 +71,7 @@ def test_it_learns_a_toy(predicts: Any, share: float) -> None:
         optimiser.step()
         losses.append(float(loss.detach()))
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
-    assert float((_answer(method.using(steps=10), batch) - batch["ac"][:, 0]).abs().mean()) < share * before
+    assert float((_answer(method.using(steps=10), batch) - batch["target"][:, 0]).abs().mean()) < share * before
 
 
 def test_it_starts_at_noise_and_the_generator_alone_decides() -> None:

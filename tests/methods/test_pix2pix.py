@@ -8,7 +8,8 @@ from torch import Tensor
 
 from photopeak.core import Study
 from photopeak.methods import pix2pix
-from photopeak.methods.pix2pix import Pix2Pix, with_place
+from photopeak.methods.pix2pix import Pix2Pix
+from photopeak.methods.slice_method import with_place
 from photopeak.testing import check_method
 
 TINY: dict[str, Any] = {
@@ -30,7 +31,7 @@ def toy(items: int = 4) -> dict[str, Tensor]:
     """Slices whose AC is the middle NAC slice, dimmed and raised."""
     generator = torch.Generator().manual_seed(1)
     nac = torch.randn(items, 3, 16, 16, generator=generator)
-    return {"nac": nac, "ac": 0.5 * nac[:, 1:2] + 0.3, "place": torch.rand(items, 4, generator=generator)}
+    return {"given": nac, "target": 0.5 * nac[:, 1:2] + 0.3, "place": torch.rand(items, 4, generator=generator)}
 
 
 def test_contract(method: Pix2Pix, patient: Study) -> None:
@@ -56,16 +57,16 @@ def test_the_generators_loss_is_the_critics_opinion_plus_weighted_l1() -> None:
     torch.manual_seed(0)
     usual = Pix2Pix(**TINY)
     losses = [dict(m.turns(batch, torch.Generator().manual_seed(2))) for m in (without, usual)]
-    masks = usual.generator.masks(batch["nac"], torch.Generator().manual_seed(2))
-    error = F.l1_loss(usual.generator(with_place(batch["nac"], batch["place"]), masks), batch["ac"])
+    masks = usual.generator.masks(batch["given"], torch.Generator().manual_seed(2))
+    error = F.l1_loss(usual.generator(with_place(batch["given"], batch["place"]), masks), batch["target"])
     torch.testing.assert_close(losses[1]["generator"] - losses[0]["generator"], 100 * error)
     torch.testing.assert_close(losses[1]["critic"], losses[0]["critic"])
 
 
 def test_the_critic_is_conditional(method: Pix2Pix) -> None:
     batch = toy()
-    seen = torch.cat([batch["nac"], batch["ac"]], dim=1)
-    elsewhere = torch.cat([batch["nac"].flip(0), batch["ac"]], dim=1)
+    seen = torch.cat([batch["given"], batch["target"]], dim=1)
+    elsewhere = torch.cat([batch["given"].flip(0), batch["target"]], dim=1)
     assert not torch.allclose(method.critic(seen), method.critic(elsewhere), atol=1e-4)
 
 
@@ -75,7 +76,7 @@ def test_twenty_steps_lower_the_error(method: Pix2Pix) -> None:
 
     def error() -> float:
         with torch.no_grad():
-            return float((method.answer(batch, generator) - batch["ac"][:, 0]).abs().mean())
+            return float((method.answer(batch, generator) - batch["target"][:, 0]).abs().mean())
 
     before = error()
     for _ in range(20):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photopeak.core import Study
-from photopeak.methods.pix2pix import with_place
 from photopeak.methods.reggan import RegGAN
+from photopeak.methods.slice_method import with_place
 from photopeak.testing import check_method
 
 TINY: dict[str, Any] = {
@@ -31,7 +31,7 @@ def toy(items: int = 4) -> dict[str, Tensor]:
     """Slices whose AC is the middle NAC slice, dimmed and raised."""
     generator = torch.Generator().manual_seed(1)
     nac = torch.randn(items, 3, 16, 16, generator=generator)
-    return {"nac": nac, "ac": 0.5 * nac[:, 1:2] + 0.3, "place": torch.rand(items, 4, generator=generator)}
+    return {"given": nac, "target": 0.5 * nac[:, 1:2] + 0.3, "place": torch.rand(items, 4, generator=generator)}
 
 
 def losses(method: RegGAN, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -56,8 +56,8 @@ def test_the_critic_plays_first_and_each_loss_moves_its_own_player(method: RegGA
 
 def test_at_the_start_the_registration_changes_nothing(method: RegGAN) -> None:
     batch = toy()
-    fake = method.translate(with_place(batch["nac"], batch["place"]))
-    expected = method.critic.fooled(fake) + 20 * F.l1_loss(fake, batch["ac"])
+    fake = method.translate(with_place(batch["given"], batch["place"]))
+    expected = method.critic.fooled(fake) + 20 * F.l1_loss(fake, batch["target"])
     torch.testing.assert_close(losses(method, batch)["generator"], expected)
 
 
@@ -77,8 +77,8 @@ class _Middle(nn.Module):
 
 def test_a_shifted_target_costs_nothing_once_the_registration_knows(method: RegGAN) -> None:
     batch = toy()
-    nac = F.pad(batch["nac"][..., 3:-3, 3:-3], (3, 3, 3, 3))
-    batch |= {"nac": nac, "ac": nac[:, 1:2].roll(2, dims=-1)}
+    nac = F.pad(batch["given"][..., 3:-3, 3:-3], (3, 3, 3, 3))
+    batch |= {"given": nac, "target": nac[:, 1:2].roll(2, dims=-1)}
     method.translate = _Middle()  # type: ignore[assignment]
     unaware = losses(method, batch)["generator"]
     flow = torch.zeros(4, 2, 16, 16)
@@ -91,12 +91,12 @@ def test_a_shifted_target_costs_nothing_once_the_registration_knows(method: RegG
 
 def test_a_rough_flow_costs_ten_times_its_roughness(method: RegGAN) -> None:
     batch = toy()
-    batch = {**batch, "nac": torch.ones(4, 3, 16, 16), "ac": torch.ones(4, 1, 16, 16)}
+    batch = {**batch, "given": torch.ones(4, 3, 16, 16), "target": torch.ones(4, 1, 16, 16)}
     method.translate = _Middle()  # type: ignore[assignment]
     flow = torch.zeros(4, 2, 16, 16)
     flow[:, 0] = 0.1 * torch.arange(16)
     method.register = _Flow(flow)  # type: ignore[assignment]
-    expected = method.critic.fooled(batch["ac"]) + 10 * 0.01 / 2
+    expected = method.critic.fooled(batch["target"]) + 10 * 0.01 / 2
     torch.testing.assert_close(losses(method, batch)["generator"], expected)
 
 
@@ -106,7 +106,7 @@ def test_twenty_steps_lower_the_error(method: RegGAN) -> None:
 
     def error() -> float:
         with torch.no_grad():
-            return float((method.answer(batch, generator) - batch["ac"][:, 0]).abs().mean())
+            return float((method.answer(batch, generator) - batch["target"][:, 0]).abs().mean())
 
     before = error()
     for _ in range(20):

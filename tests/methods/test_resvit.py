@@ -32,7 +32,7 @@ def method() -> ResViT:
 @pytest.fixture
 def batch(generator: torch.Generator) -> dict[str, torch.Tensor]:
     nac = F.avg_pool2d(torch.randn((4, 3, 26, 26), generator=generator), 3, stride=1)
-    return {"nac": nac, "ac": 0.5 * nac[:, 1:2] + 0.3, "place": torch.randn((4, 4), generator=generator)}
+    return {"given": nac, "target": 0.5 * nac[:, 1:2] + 0.3, "place": torch.randn((4, 4), generator=generator)}
 
 
 def test_contract(method: ResViT, patient: Study) -> None:
@@ -56,7 +56,7 @@ def test_losses_under_a_critic_that_says_the_same_of_all(method, batch, generato
     torch.nn.init.constant_(last.bias, verdict)
     losses = {player: loss.item() for player, loss in method.turns(batch, generator)}
     method.players.eval()
-    far = (method._translated(batch) - batch["ac"]).abs().mean().item()
+    far = (method._translated(batch) - batch["target"]).abs().mean().item()
     assert math.isclose(losses["critic"], critic_loss, rel_tol=1e-5)
     assert math.isclose(losses["generator"], fooled + 100 * far, rel_tol=1e-5)
 
@@ -65,7 +65,7 @@ def test_it_learns(method, batch, generator):
     optimisers = {name: torch.optim.Adam(p.parameters(), lr=3e-3) for name, p in method.players.items()}
 
     def far() -> float:
-        return (method._translated(batch) - batch["ac"]).abs().mean().item()
+        return (method._translated(batch) - batch["target"]).abs().mean().item()
 
     before = far()
     for _ in range(20):
@@ -78,7 +78,7 @@ def test_it_learns(method, batch, generator):
 
 def test_an_answer_does_not_depend_on_the_other_slices(method, generator):
     method.players.eval()
-    condition = {"nac": torch.randn((15, 3, 24, 24), generator=generator), "place": torch.zeros(15, 4)}
+    condition = {"given": torch.randn((15, 3, 24, 24), generator=generator), "place": torch.zeros(15, 4)}
     part = {name: value[12:14] for name, value in condition.items()}
     with torch.inference_mode():
         assert torch.equal(method.answer(condition, generator)[12:14], method.answer(part, generator))

@@ -31,7 +31,7 @@ def made(**changes: Any) -> UNIT:
 @pytest.fixture
 def batch(generator: torch.Generator) -> dict[str, torch.Tensor]:
     nac = F.avg_pool2d(torch.randn((4, 3, 26, 26), generator=generator), 3, stride=1)
-    return {"nac": nac, "ac": 0.5 * nac[:, 1:2] + 0.3, "place": torch.zeros(4, 4)}
+    return {"given": nac, "target": 0.5 * nac[:, 1:2] + 0.3, "place": torch.zeros(4, 4)}
 
 
 def losses_of(method: UNIT, batch: dict[str, torch.Tensor]) -> dict[str, float]:
@@ -56,9 +56,9 @@ def test_the_critic_goes_first_and_leaves_the_generator_alone(batch, generator):
 
 def test_no_loss_knows_which_slices_belong_together(batch, monkeypatch):
     monkeypatch.setattr(unit, "_noisy", lambda mean, generator: mean)
-    paired, mixed = (losses_of(made(), {**batch, "ac": batch["ac"].roll(n, 0)}) for n in (0, 1))
+    paired, mixed = (losses_of(made(), {**batch, "target": batch["target"].roll(n, 0)}) for n in (0, 1))
     assert paired == pytest.approx(mixed, rel=1e-5)
-    other = losses_of(made(), {**batch, "ac": batch["ac"].flip(-1) + 0.5})
+    other = losses_of(made(), {**batch, "target": batch["target"].flip(-1) + 0.5})
     assert other["generator"] != pytest.approx(paired["generator"], rel=1e-3)
 
 
@@ -76,7 +76,9 @@ def test_losses_under_critics_that_say_the_same_of_all(batch, verdict, critic_lo
 def test_the_divergence_is_the_mean_square_of_the_latent_means(batch):
     method = made(**{**NOTHING, "kl_weight": 1.0})
     vae = method.players["generator"]
-    expected = sum(vae.encode(batch[domain], domain).square().mean().item() for domain in ("nac", "ac"))
+    expected = sum(
+        vae.encode(batch[name], domain).square().mean().item() for name, domain in (("given", "nac"), ("target", "ac"))
+    )
     assert math.isclose(losses_of(method, batch)["generator"], expected, rel_tol=1e-5)
 
 
@@ -102,7 +104,8 @@ def test_it_learns_to_code_both_domains(batch, generator):
     vae = method.players["generator"]
 
     def lost() -> list[float]:
-        return [(vae.decode(vae.encode(batch[d], d), d) - batch[d]).abs().mean().item() for d in ("nac", "ac")]
+        domains = (("given", "nac"), ("target", "ac"))
+        return [(vae.decode(vae.encode(batch[n], d), d) - batch[n]).abs().mean().item() for n, d in domains]
 
     before = lost()
     for _ in range(20):
@@ -116,7 +119,7 @@ def test_it_learns_to_code_both_domains(batch, generator):
 def test_an_answer_does_not_depend_on_the_other_slices(generator):
     method = made()
     method.players.eval()
-    condition = {"nac": torch.randn((15, 3, 24, 24), generator=generator), "place": torch.zeros(15, 4)}
+    condition = {"given": torch.randn((15, 3, 24, 24), generator=generator), "place": torch.zeros(15, 4)}
     part = {name: value[12:14] for name, value in condition.items()}
     with torch.inference_mode():
         assert torch.equal(method.answer(condition, generator)[12:14], method.answer(part, generator))

@@ -52,7 +52,7 @@ def test_training_gives_slices_back(vqgan: VQGAN, patient: Study, tmp_path: Path
 
     @torch.no_grad()
     def error() -> float:
-        return float((vqgan.code.image(vqgan.code.latent(batch["ac"])) - batch["ac"]).abs().mean())
+        return float((vqgan.code.image(vqgan.code.latent(batch["target"])) - batch["target"]).abs().mean())
 
     before = error()
     fit(vqgan, [patient], tmp_path, budget=Budget(max_steps=120, batch_size=8, warmup_steps=5, learning_rate=3e-3))
@@ -63,7 +63,7 @@ def test_training_gives_slices_back(vqgan: VQGAN, patient: Study, tmp_path: Path
 
 def test_players_take_turns_on_both_kinds_of_slices(vqgan: VQGAN) -> None:
     images = _images(8)
-    batch = {"nac": images[:4].expand(-1, 3, -1, -1), "ac": images[4:]}
+    batch = {"given": images[:4].expand(-1, 3, -1, -1), "target": images[4:]}
     turns = []
     for player, loss in vqgan.turns(batch, stream(0, 0)):
         vqgan.players.zero_grad(set_to_none=True)

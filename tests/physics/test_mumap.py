@@ -66,6 +66,47 @@ def test_unknown_tube_voltage(kvp, energy):
         mu_from_ct(_ct(0), kvp=kvp, energy_kev=energy)
 
 
+ABELLA_NODES = {80: (0.1258, 0.1340), 100: (0.1330, 0.1430), 120: (0.1401, 0.1519), 140: (0.1489, 0.1629)}
+
+
+def _abella(*hu: float, kvp: float) -> list[float]:
+    return mu_from_ct(_ct(*hu, 0), kvp=kvp, energy_kev=511.0, table="abella").data.flatten().tolist()[:-1]
+
+
+@pytest.mark.parametrize("kvp", ABELLA_NODES)
+def test_trilinear_passes_its_nodes(kvp):
+    assert _abella(-1000, -500, 0, 1000, 3000, kvp=kvp) == pytest.approx(
+        [0, 0.0465, 0.093, *ABELLA_NODES[kvp]], abs=6e-5
+    )
+    assert _abella(-3024, kvp=kvp) == [0]
+
+
+def test_trilinear_is_linear_between_tube_voltages():
+    low, high, between = (_abella(-700, 40, 900, 2500, kvp=kvp) for kvp in (100, 120, 115))
+    expected = [0.25 * one + 0.75 * other for one, other in zip(low, high, strict=True)]
+    assert between == pytest.approx(expected, rel=1e-12)
+    assert _abella(2500, kvp=120) > _abella(2500, kvp=119.9) > _abella(2500, kvp=80.1) > _abella(2500, kvp=80)
+
+
+def test_both_tables_agree_on_soft_tissue_within_six_percent():
+    carney = _mu(-100, 0, 40, 80, kvp=120, energy_kev=511.0)
+    assert _abella(-100, 0, 40, 80, kvp=120) == pytest.approx(carney, rel=0.06)
+    assert _abella(0, kvp=120) < _mu(0, kvp=120, energy_kev=511.0)
+
+
+@pytest.mark.parametrize("kvp", [79.9, 141, 0, float("nan")])
+def test_trilinear_ends_where_it_was_measured(kvp):
+    with pytest.raises(BadArgument, match="80 to 140"):
+        _abella(0, kvp=kvp)
+
+
+def test_tables_that_cannot_be():
+    with pytest.raises(BadArgument, match=r"table='burger' at 511 keV"):
+        mu_from_ct(_ct(0), kvp=120, energy_kev=511.0, table="burger")
+    with pytest.raises(BadArgument, match=r"table='abella' at 140.5 keV"):
+        mu_from_ct(_ct(0), kvp=120, table="abella")
+
+
 def test_unknown_photon_energy():
     with pytest.raises(BadArgument, match="energy_kev=159"):
         mu_from_ct(_ct(0), kvp=120, energy_kev=159.0)

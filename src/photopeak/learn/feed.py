@@ -55,6 +55,21 @@ class SliceFeed:
         return 2 * self.neighbours + 1
 
     @property
+    def places(self) -> int:
+        """Numbers that say where a slice is: its orientation, and how far from the middle."""
+        return len(SIDES) + 1
+
+    @property
+    def multiple(self) -> int:
+        """What rows and columns are multiples of: they are that long."""
+        return self.size
+
+    @property
+    def clip(self) -> tuple[float, float]:
+        """The range of images in the network's scale, in which 1 is the level of normal uptake and -1 no counts."""
+        return -1.0, 3.0
+
+    @property
     def reach_mm(self) -> float:
         """Distance from the heart's centre within which all three orientations answer."""
         return (self.depth - 1) / 2 * self.voxel_mm

@@ -17,8 +17,9 @@ from photopeak.core import Grid, Step, Study, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.learn.feed import to_network
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartSlices, in_chunks, middle
+from photopeak.methods.heart_slices import HeartSlices
 from photopeak.methods.indirect import WATER_PER_CM, Indirect, IndirectRaw, MuFromNAC
+from photopeak.methods.slice_method import in_chunks, with_place
 from photopeak.nets.unet import slice_unet
 
 PASSES = 2
@@ -49,8 +50,7 @@ class Concord(HeartSlices):
         super().__init__(feed)
         self._indirect = self._maker(indirect or {})
         self.arguments |= {"indirect": dict(self._indirect.arguments), "channels": list(channels), "fold": fold}
-        places = self.feed.place("sa").shape[1]
-        network = slice_unet(3 * self.feed.context + places, 1, channels, fold=fold)
+        network = slice_unet(3 * self.feed.context + self.feed.places, 1, channels, fold=fold)
         self.players = nn.ModuleDict({"net": network, "map": self._indirect.players.requires_grad_(False)})
 
     def _maker(self, arguments: Mapping[str, Any]) -> MuFromNAC:
@@ -90,17 +90,15 @@ class Concord(HeartSlices):
         }
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        yield "net", (batch["near"] * (self._agreed(batch) - batch["ac"]).abs()).mean()
+        yield "net", (batch["near"] * (self._agreed(batch) - batch["target"]).abs()).mean()
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
         return in_chunks(self._agreed, condition)[:, 0]
 
     def _agreed(self, batch: Batch) -> Tensor:
-        nac = batch["nac"]
-        maps = batch["place"][:, :, None, None].expand(-1, -1, *nac.shape[-2:])
-        seen = torch.cat([nac, batch["indirect"], batch["mu"], maps], dim=1)
+        seen = with_place(torch.cat([batch["given"], batch["indirect"], batch["mu"]], dim=1), batch["place"])
         times = torch.zeros(len(seen), dtype=torch.long)
-        answer: Tensor = middle(nac) + self.players["net"](seen, times)
+        answer: Tensor = self.start(batch) + self.players["net"](seen, times)
         return answer
 
 

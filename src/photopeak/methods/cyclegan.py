@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartSlices, in_chunks, middle
-from photopeak.methods.pix2pix import with_place
+from photopeak.methods.heart_slices import HeartSlices
+from photopeak.methods.slice_method import in_chunks, middle, with_place
 from photopeak.nets.patch_critic import PatchCritic
 from photopeak.nets.resnet_generator import ResNetGenerator
 
@@ -56,7 +56,7 @@ class CycleGAN(HeartSlices):
             "identity": identity,
         }
         self.cycle, self.identity = cycle, identity
-        inputs = 1 + self.feed.place("sa").shape[1]
+        inputs = 1 + self.feed.places
         self.to_ac, self.to_nac = (ResNetGenerator(inputs, 1, width=width, blocks=blocks) for _ in range(2))
         self.critic_ac, self.critic_nac = (
             PatchCritic(1, width=critic_width, layers=critic_layers, game="least_squares") for _ in range(2)
@@ -70,7 +70,7 @@ class CycleGAN(HeartSlices):
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         """Equations 1 to 3 of the paper, with the least squares of section 4 and the identity of section 5.2."""
-        nac, ac, place = middle(batch["nac"]), batch["ac"], batch["place"]
+        nac, ac, place = middle(batch["given"]), batch["target"], batch["place"]
         fake_ac, fake_nac = self.to_ac(with_place(nac, place)), self.to_nac(with_place(ac, place))
         yield "critic", self.critic_ac.told_apart(ac, fake_ac) + self.critic_nac.told_apart(nac, fake_nac)
         back = F.l1_loss(self.to_nac(with_place(fake_ac, place)), nac)
@@ -84,4 +84,4 @@ class CycleGAN(HeartSlices):
         yield "generator", loss
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
-        return in_chunks(lambda part: self.to_ac(with_place(middle(part["nac"]), part["place"])), condition)[:, 0]
+        return in_chunks(lambda part: self.to_ac(with_place(middle(part["given"]), part["place"])), condition)[:, 0]

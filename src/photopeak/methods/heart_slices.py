@@ -5,11 +5,9 @@ it is factor * NAC, the population-mean scale without any correction. The border
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,13 +16,12 @@ from torch import Tensor
 from photopeak.cardiac.find import FoundHeart, find_heart
 from photopeak.cardiac.orientation import HeartFrame
 from photopeak.core import COUNTS, Grid, Study, Volume
-from photopeak.core.errors import BadArgument
 from photopeak.core.random import stream
 from photopeak.learn.feed import SIDES, Side, SliceFeed, from_network, to_network
 from photopeak.learn.kept import fingerprint, kept_examples
-from photopeak.learn.learned import Batch, LearnedMethod
+from photopeak.learn.learned import Batch
+from photopeak.methods.slice_method import FeedMethod, SliceMethod, middle
 
-NETWORK_ITEMS = 13
 CUTS_SEED = 0
 """Hearts are cut alike for every training, so that they can be kept."""
 STREAMS = 1 + len(SIDES)
@@ -39,36 +36,21 @@ def heart_of(study: Study) -> HeartFrame:
     return find_heart(study["nac"]).frame
 
 
-class HeartCube(LearnedMethod):
+class HeartCube(FeedMethod):
     """A method that turns "nac" into "ac" and "ac_sd" in a cube around the heart.
 
     A subclass implements `corrected`. With `samples` above 1, ac is the mean of that many answers and ac_sd their
     standard deviation: they differ in the noise of a sampler and in where exactly the heart is cut.
     """
 
+    feed_kind = SliceFeed
+    feed: SliceFeed
     reads: tuple[str, ...] = ("nac",)
     writes: tuple[str, ...] = ("ac", "ac_sd")
-
-    def __init__(self, feed: Mapping[str, Any] | None = None) -> None:
-        self.feed = SliceFeed(**(feed or {}))
-        self.arguments: dict[str, Any] = {"feed": asdict(self.feed)}
-        self.card: Mapping[str, Any] = {}
-        self.samples, self.seed = 1, 0
 
     @abstractmethod
     def corrected(self, cubes: Mapping[str, Tensor], sample: int) -> Tensor:
         """The AC cube [z, y, x] over level and factor, from cubes of which "nac" is over level."""
-
-    def using(self, *, samples: int = 1, seed: int = 0) -> Self:
-        """This method, same weights, with other settings of use."""
-        if samples < 1:
-            raise BadArgument(f"samples={samples}", needed="at least 1", remedy="8 is a good number.")
-        other = copy(self)
-        other.samples, other.seed = samples, seed
-        return other
-
-    def settings(self) -> Mapping[str, Any]:
-        return {"samples": self.samples, "seed": self.seed, "weights_sha256": self.weights_sha256()}
 
     def cubes(self, study: Study, grid: Grid) -> dict[str, Tensor]:
         """What the network may see, as cubes [z, y, x] on the short-axis grid; "nac" in counts."""
@@ -112,21 +94,19 @@ class HeartCube(LearnedMethod):
     def condition(self, cubes: Mapping[str, Tensor], side: Side, numbers: Sequence[int] | None = None) -> Batch:
         """Network input of slices of one orientation: each cube's slices with neighbours, and their place."""
         slices = {name: self.feed.slices(cube, side, numbers) for name, cube in cubes.items()}
-        return {**slices, "nac": to_network(slices["nac"]), "place": self.feed.place(side, numbers)}
+        return {"given": to_network(slices.pop("nac")), **slices, "place": self.feed.place(side, numbers)}
 
     def batches(self, studies: Sequence[Study], *, seed: int, keep: Path | None = None) -> "HeartBatches":
+        self.require_parts()
         return HeartBatches(self, studies, keep=keep)
 
 
-class HeartSlices(HeartCube):
-    """A HeartCube method that answers slice by slice, in three orientations of which the mean is taken.
+class HeartSlices(HeartCube, SliceMethod):
+    """A HeartCube method that answers slice by slice, in three orientations of which the mean is taken."""
 
-    A subclass implements `answer`.
-    """
-
-    @abstractmethod
-    def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
-        """AC slices [slice, row, column] in the network's range, for the condition of one orientation's slices."""
+    def start(self, batch: Batch) -> Tensor:
+        """NAC, which has AC's range but for the population's factor."""
+        return middle(batch["given"])
 
     def corrected(self, cubes: Mapping[str, Tensor], sample: int) -> Tensor:
         answers: dict[Side, Tensor] = {}
@@ -134,30 +114,6 @@ class HeartSlices(HeartCube):
             generator = stream(self.seed, sample * STREAMS + 1 + number)
             answers[side] = from_network(self.answer(self.condition(cubes, side), generator))
         return self.feed.stitched(answers, fill=cubes["nac"]).clamp(min=0)
-
-
-class SampledSlices(HeartSlices):
-    """A HeartSlices method that samples in `steps` network evaluations; a subclass says in `check_steps` which it can.
-
-    `steps` is 1 unless a subclass has another default.
-    """
-
-    steps = 1
-
-    @abstractmethod
-    def check_steps(self, steps: int) -> object:
-        """Raise BadArgument for a number of steps that the sampler cannot take."""
-
-    def using(self, *, steps: int | None = None, samples: int = 1, seed: int = 0) -> Self:
-        """Settings of use: network evaluations per sample, number of samples, seed."""
-        steps = type(self).steps if steps is None else steps
-        self.check_steps(steps)
-        other = super().using(samples=samples, seed=seed)
-        other.steps = steps
-        return other
-
-    def settings(self) -> Mapping[str, Any]:
-        return {"steps": self.steps, **super().settings()}
 
 
 class HeartBatches:
@@ -210,9 +166,9 @@ class HeartBatches:
         return iter(self._hearts)
 
     def batch(self, size: int, generator: torch.Generator) -> Batch:
-        """Random slices: condition [item, channel, row, column], "place" [item, 4], "ac" [item, 1, row, column].
+        """Random slices: condition [item, channel, row, column], "place" [item, 4], "target" [item, 1, row, column].
 
-        And "near", as "ac": how much an error matters, for methods that weigh their loss with it.
+        And "near", as "target": how much an error matters, for methods that weigh their loss with it.
         """
         items: list[dict[str, Tensor]] = []
         for _ in range(size):
@@ -222,27 +178,8 @@ class HeartBatches:
             inputs = {name: cube for name, cube in heart.items() if name != "ac"}
             target = self._method.feed.slices(heart["ac"], side, number, neighbours=False)
             condition = self._method.condition(inputs, side, number)
-            items.append({**condition, "ac": to_network(target), "near": self._near[number]})
+            items.append({**condition, "target": to_network(target), "near": self._near[number]})
         return {name: torch.cat([item[name] for item in items]) for name in items[0]}
-
-
-def in_chunks(network: Callable[[Batch], Tensor], batch: Batch, items: int = NETWORK_ITEMS) -> Tensor:
-    """The network's answer for a whole stack, computed a fixed number of items at a time, the last one filled up.
-
-    A network always sees the same number of items, so its rounding cannot depend on how slices are batched.
-    """
-    count = len(batch["nac"])
-    answers = []
-    for start in range(0, count, items):
-        index = torch.arange(start, start + items).clamp(max=count - 1)
-        answers.append(network({name: value[index] for name, value in batch.items()}))
-    return torch.cat(answers)[:count]
-
-
-def middle(stack: Tensor) -> Tensor:
-    """The slice itself, [item, 1, row, column], of a stack with its neighbours."""
-    n = stack.shape[1] // 2
-    return stack[:, n : n + 1]
 
 
 def _draw(high: int, generator: torch.Generator) -> int:

@@ -26,9 +26,10 @@ from photopeak.core.errors import BadArgument
 from photopeak.core.units import TC99M_KEV
 from photopeak.learn.checkpoint import load_checkpoint
 from photopeak.learn.learned import Batch, LearnedMethod
-from photopeak.methods.heart_slices import heart_of, in_chunks
+from photopeak.methods.heart_slices import heart_of
 from photopeak.methods.map_slices import MapBatches, TransaxialFeed, border_of
 from photopeak.methods.reconstruction import natural_grid
+from photopeak.methods.slice_method import in_chunks
 from photopeak.nets.unet import slice_unet
 from photopeak.physics.attenuation import correction_factor
 from photopeak.physics.esse import Esse

@@ -12,20 +12,22 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from monai.networks.nets import PatchDiscriminator
-from torch import Tensor, nn
+from torch import Tensor
 
 from photopeak.core.errors import BadArgument
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartSlices, in_chunks
+from photopeak.methods.heart_slices import HeartSlices
+from photopeak.methods.pet_slices import PetSlices
+from photopeak.methods.slice_method import SliceMethod, in_chunks, with_place
 from photopeak.nets.casnet import CasNet
 
 
-class MedGAN(HeartSlices):
-    """AC slices from NAC slices through U-blocks in a row.
+class MedGANSlices(SliceMethod):
+    """Slices from slices through U-blocks in a row.
 
     Parameters
     ----------
-    feed : arguments of SliceFeed.
+    feed, domain : of the domain.
     blocks, channels : of CasNet. The paper's U-blocks have eight levels, 64-128-256-512x5, for 256 pixels; 40 pixels
         can be halved three times.
     critic_channels, critic_layers : first layer's channels, and strides of 2, of the PatchGAN; 2 strides give fields
@@ -34,7 +36,6 @@ class MedGAN(HeartSlices):
     perceptual_weight, style_weight, content_weight : lambda of each, beside 1 of the critic.
     """
 
-    name = "medgan"
     betas = (0.5, 0.999)
 
     def __init__(
@@ -49,15 +50,11 @@ class MedGAN(HeartSlices):
         perceptual_weight: float = 20.0,
         style_weight: float = 1e-4,
         content_weight: float = 1e-4,
+        **domain: Any,
     ) -> None:
-        super().__init__(feed)
-        size, shrink = self.feed.size, 2 ** len(channels)
-        if size % shrink or size < 2 * shrink:
-            raise BadArgument(
-                f"{len(channels)} levels for slices of {size} pixels",
-                needed=f"a multiple of {shrink} pixels, at least {2 * shrink}",
-                remedy="Give fewer channels.",
-            )
+        super().__init__(feed, **domain)
+        shrink = 2 ** len(channels)
+        self.require_multiple(shrink, f"{len(channels)} levels", least=2 * shrink)
         if generator_turns < 1:
             raise BadArgument(f"generator_turns={generator_turns}", needed="at least 1", remedy="The paper has 3.")
         self.arguments |= {
@@ -72,25 +69,25 @@ class MedGAN(HeartSlices):
         }
         self.generator_turns = generator_turns
         self.weights = perceptual_weight, style_weight, content_weight
-        context, places = self.feed.context, self.feed.place("sa").shape[1]
-        self.players = nn.ModuleDict(
+        shown = self.channels_shown
+        self.players.update(
             {
                 "critic": PatchDiscriminator(
                     spatial_dims=2,
                     channels=critic_channels,
-                    in_channels=context + 1,
+                    in_channels=shown + 1,
                     num_layers_d=critic_layers,
                     norm=("INSTANCE", {"affine": True}),
                 ),
-                "generator": CasNet(context + places, 1, blocks=blocks, channels=channels),
+                "generator": CasNet(shown + self.feed.places, 1, blocks=blocks, channels=channels),
             }
         )
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        nac, ac = batch["nac"], batch["ac"]
+        shown = self.shown(batch)
         with torch.no_grad():
             fake = self._translated(batch)
-        real_verdict, fake_verdict = self._features(nac, ac)[-1], self._features(nac, fake)[-1]
+        real_verdict, fake_verdict = (self._features(shown, image)[-1] for image in (batch["target"], fake))
         yield "critic", 0.5 * (_cross_entropy(real_verdict, real=True) + _cross_entropy(fake_verdict, real=False))
         for _ in range(self.generator_turns):
             yield "generator", self._generator_loss(batch)
@@ -99,26 +96,36 @@ class MedGAN(HeartSlices):
         return in_chunks(self._translated, condition)[:, 0]
 
     def _generator_loss(self, batch: Batch) -> Tensor:
-        nac, ac = batch["nac"], batch["ac"]
+        shown, target = self.shown(batch), batch["target"]
         fake = self._translated(batch)
-        *seen, verdict = self._features(nac, fake)
+        *seen, verdict = self._features(shown, fake)
         with torch.no_grad():
-            *wanted, _ = self._features(nac, ac)
-        layers = [(fake, ac), *zip(seen, wanted, strict=True)]
+            *wanted, _ = self._features(shown, target)
+        layers = [(fake, target), *zip(seen, wanted, strict=True)]
         losses = perceptual_loss(layers), style_loss(layers[1:]), content_loss(layers[1:])
         weighted = [weight * loss for weight, loss in zip(self.weights, losses, strict=True)]
         return _cross_entropy(verdict, real=True) + torch.stack(weighted).sum()
 
     def _translated(self, batch: Batch) -> Tensor:
-        nac = batch["nac"]
-        maps = batch["place"][:, :, None, None].expand(-1, -1, *nac.shape[-2:])
-        answer: Tensor = self.players["generator"](torch.cat([nac, maps], dim=1))
+        answer: Tensor = self.players["generator"](with_place(self.shown(batch), batch["place"]))
         return answer
 
-    def _features(self, nac: Tensor, ac: Tensor) -> list[Tensor]:
+    def _features(self, shown: Tensor, image: Tensor) -> list[Tensor]:
         """The critic's hidden layers [item, channel, row, column], and its verdict last."""
-        features: list[Tensor] = self.players["critic"](torch.cat([nac, ac], dim=1))
+        features: list[Tensor] = self.players["critic"](torch.cat([shown, image], dim=1))
         return features
+
+
+class MedGAN(MedGANSlices, HeartSlices):
+    """AC slices from NAC slices."""
+
+    name = "medgan"
+
+
+class MedGANPet(MedGANSlices, PetSlices):
+    """PET slices from CT slices; the critic sees the maps as well."""
+
+    name = "medgan_pet"
 
 
 Layers = Sequence[tuple[Tensor, Tensor]]

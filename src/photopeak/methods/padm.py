@@ -19,8 +19,9 @@ from photopeak.diffusion.bridge import BrownianBridge
 from photopeak.diffusion.samplers import sample_bridge
 from photopeak.learn.feed import Side
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartBatches, SampledSlices, in_chunks, middle
+from photopeak.methods.heart_slices import HeartBatches, HeartSlices
 from photopeak.methods.padm_network import CorrectionNetwork, Domain, Part, attention_transfer
+from photopeak.methods.slice_method import SampledSlices, in_chunks, middle
 from photopeak.nets.crossmodal import CrossModal
 from photopeak.nets.unet import watched
 from photopeak.physics.attenuation import correction_factor
@@ -30,7 +31,7 @@ SHARED = ("feed", "channels", "paths", "alpha", "acf_domain", "bridge_steps", "v
 """Arguments in which a student equals its teacher."""
 
 
-class PADM(SampledSlices):
+class PADM(SampledSlices, HeartSlices):
     """The student: reads "nac" and nothing else.
 
     Parameters
@@ -117,11 +118,11 @@ class PADM(SampledSlices):
 
     def fused(self, batch: Batch) -> Tensor:
         """C, the condition of the bridge: NAC itself for the student."""
-        return batch["nac"]
+        return batch["given"]
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         """Algorithm 1: L1 between X_theta and x_0 at a random time, plus what the teacher adds (Eq. 18)."""
-        x0, y = batch["ac"], middle(batch["nac"])
+        x0, y = batch["target"], middle(batch["given"])
         times = torch.randint(self.bridge.steps, (len(x0),), generator=generator)
         x_t = self.bridge.at(x0, y, times, torch.randn(x0.shape, generator=generator))
         with watched(self._network.unet) as mine:
@@ -136,8 +137,8 @@ class PADM(SampledSlices):
         yield "net", loss
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
-        y = middle(condition["nac"])
-        known = {"nac": condition["nac"], "place": condition["place"], "y": y, "c": in_chunks(self.fused, condition)}
+        y = middle(condition["given"])
+        known = {"place": condition["place"], "y": y, "c": in_chunks(self.fused, condition)}
 
         def estimate(x_t: Tensor, time: int) -> Tensor:
             def network(part: Batch) -> Tensor:
@@ -205,12 +206,12 @@ class PADMTeacher(PADM):
         sliced = super().condition({name: cubes[name] for name in ("nac", "mu", "path")}, side, numbers)
         if self.registered:
             return sliced
-        body = cubes["body"].expand(len(sliced["nac"]), -1, -1, -1)
-        return {"nac": sliced["nac"], "place": sliced["place"], "mu": sliced["mu"], "body": body}
+        body = cubes["body"].expand(len(sliced["given"]), -1, -1, -1)
+        return {"given": sliced["given"], "place": sliced["place"], "mu": sliced["mu"], "body": body}
 
     def fused(self, batch: Batch) -> Tensor:
         """C = CrossAttn(y, A) (Eq. 5)."""
         fuse: Any = self.players["net"]["fuse"]  # type: ignore[index]
         seen = torch.cat([batch["mu"], batch["path"]], dim=1) if self.registered else batch["body"]
-        answer: Tensor = fuse(batch["nac"], seen)
+        answer: Tensor = fuse(batch["given"], seen)
         return answer

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartSlices, in_chunks
-from photopeak.methods.pix2pix import with_place
+from photopeak.methods.heart_slices import HeartSlices
+from photopeak.methods.slice_method import in_chunks, with_place
 from photopeak.nets.patch_critic import PatchCritic
 from photopeak.nets.registration import Registration, roughness, warp
 from photopeak.nets.resnet_generator import ResNetGenerator
@@ -59,7 +59,7 @@ class RegGAN(HeartSlices):
             "smooth": smooth,
         }
         self.correction, self.smooth = correction, smooth
-        inputs = self.feed.context + self.feed.place("sa").shape[1]
+        inputs = self.feed.context + self.feed.places
         self.translate = ResNetGenerator(inputs, 1, width=width, blocks=blocks)
         self.register = Registration(channels=registration)
         self.critic = PatchCritic(1, width=critic_width, layers=critic_layers, game="least_squares", pooled=True)
@@ -68,12 +68,12 @@ class RegGAN(HeartSlices):
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         """Adversarial, correction and smoothness loss of the paper; generator and registration lower the same sum."""
-        ac = batch["ac"]
-        fake = self.translate(with_place(batch["nac"], batch["place"]))
+        ac = batch["target"]
+        fake = self.translate(with_place(batch["given"], batch["place"]))
         yield "critic", self.critic.told_apart(ac, fake)
         flow = self.register(fake, ac)
         error = F.l1_loss(warp(fake, flow), ac)
         yield "generator", self.critic.fooled(fake) + self.correction * error + self.smooth * roughness(flow)
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
-        return in_chunks(lambda part: self.translate(with_place(part["nac"], part["place"])), condition)[:, 0]
+        return in_chunks(lambda part: self.translate(with_place(part["given"], part["place"])), condition)[:, 0]

@@ -14,7 +14,8 @@ from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartSlices, in_chunks
+from photopeak.methods.heart_slices import HeartSlices
+from photopeak.methods.slice_method import in_chunks, with_place
 from photopeak.nets.resvit import ResViT as Generator
 
 
@@ -61,7 +62,7 @@ class ResViT(HeartSlices):
         critic = {"critic_channels": critic_channels, "critic_layers": critic_layers, "l1_weight": l1_weight}
         self.arguments |= {**network, **critic}
         self.l1_weight = l1_weight
-        context, places = self.feed.context, self.feed.place("sa").shape[1]
+        context, places = self.feed.context, self.feed.places
         arguments: dict[str, Any] = network
         self.players = nn.ModuleDict(
             {
@@ -77,7 +78,7 @@ class ResViT(HeartSlices):
         )
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        nac, ac = batch["nac"], batch["ac"]
+        nac, ac = batch["given"], batch["target"]
         fake = self._translated(batch)
         real_verdict, fake_verdict = self._verdict(nac, ac), self._verdict(nac, fake.detach())
         yield "critic", 0.5 * ((real_verdict - 1).square().mean() + fake_verdict.square().mean())
@@ -88,9 +89,7 @@ class ResViT(HeartSlices):
         return in_chunks(self._translated, condition)[:, 0]
 
     def _translated(self, batch: Batch) -> Tensor:
-        nac = batch["nac"]
-        maps = batch["place"][:, :, None, None].expand(-1, -1, *nac.shape[-2:])
-        answer: Tensor = self.players["generator"](torch.cat([nac, maps], dim=1))
+        answer: Tensor = self.players["generator"](with_place(batch["given"], batch["place"]))
         return answer
 
     def _verdict(self, nac: Tensor, ac: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from photopeak.core.errors import BadArgument
 from photopeak.learn.learned import Batch
-from photopeak.methods.heart_slices import HeartSlices, in_chunks
+from photopeak.methods.heart_slices import HeartSlices
+from photopeak.methods.slice_method import in_chunks
 from photopeak.nets.unit_vae import ScaledCritics, SharedLatentVAE
 
 OTHER = {"nac": "ac", "ac": "nac"}
@@ -83,8 +84,8 @@ class UNIT(HeartSlices):
         )
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-        order = torch.randperm(len(batch["ac"]), generator=generator)
-        real = {"nac": batch["nac"], "ac": batch["ac"][order]}
+        order = torch.randperm(len(batch["target"]), generator=generator)
+        real = {"nac": batch["given"], "ac": batch["target"][order]}
         means = {domain: self._vae.encode(image, domain) for domain, image in real.items()}
         latent = {domain: _noisy(mean, generator) for domain, mean in means.items()}
         fake = {OTHER[domain]: self._vae.decode(value, OTHER[domain]) for domain, value in latent.items()}
@@ -113,7 +114,7 @@ class UNIT(HeartSlices):
         return vae
 
     def _translated(self, batch: Batch) -> Tensor:
-        return self._vae.decode(self._vae.encode(batch["nac"], "nac"), "ac")
+        return self._vae.decode(self._vae.encode(batch["given"], "nac"), "ac")
 
     def _critic_loss(self, real: Tensor, fake: Tensor, domain: str) -> Tensor:
         """Least squares, summed over scales."""

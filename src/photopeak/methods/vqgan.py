@@ -1,8 +1,9 @@
 """VQGAN: slices as few numbers out of a codebook (Esser et al., CVPR 2021), the space of latent bridges.
 
-One code for NAC and AC, trained on both. Other than in the paper: no perceptual loss on colour photographs, the
-codebook follows its users by a moving average (commitment on the encoder, where the paper's formula has it), it starts
-at encodings of training slices and dead codes go back to them, and the critic plays from the first step.
+One code for what is given and what is wanted (NAC and AC, CT and PET), trained on both. Other than in the paper: no
+perceptual loss on colour photographs, the codebook follows its users by a moving average (commitment on the encoder,
+where the paper's formula has it), it starts at encodings of training slices and dead codes go back to them, and the
+critic plays from the first step.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +14,12 @@ import torch.nn.functional as F
 from monai.networks.nets import VQVAE, PatchDiscriminator
 from torch import Tensor, nn
 
-from photopeak.core import Study, Volume
-from photopeak.core.errors import BadArgument
+from photopeak.core import HU, Study, Volume
 from photopeak.core.random import stream
 from photopeak.learn.learned import Batch, Batches
-from photopeak.methods.heart_slices import HeartSlices, in_chunks, middle
+from photopeak.methods.heart_slices import HeartSlices
+from photopeak.methods.pet_slices import PetSlices
+from photopeak.methods.slice_method import SliceMethod, as_recorded, in_chunks, middle
 
 LARGEST_CRITIC_WEIGHT = 1e4
 CODEBOOK_START_ITEMS = 64
@@ -120,19 +122,17 @@ class Code(nn.Module):
         return mean[:, None, None], sd[:, None, None]
 
 
-class VQGAN(HeartSlices):
-    """The code as a method: what it writes is NAC as the code gives it back, to see what is lost; no correction.
+class VQGANSlices(SliceMethod):
+    """The code as a method: what it writes is what was given as the code gives it back, to see what is lost.
 
     Parameters
     ----------
-    feed : arguments of SliceFeed.
+    feed, domain : of the domain.
     code : arguments of Code.
     critic_channels, critic_layers : of the patch critic.
     critic_weight : of its loss, times the ratio of gradients at the last layer (Eq. 6, 7).
     """
 
-    name = "vqgan"
-    writes = ("nac_code",)
     betas = (0.5, 0.9)
 
     def __init__(
@@ -143,17 +143,13 @@ class VQGAN(HeartSlices):
         critic_channels: int = 64,
         critic_layers: int = 2,
         critic_weight: float = 0.75,
+        **domain: Any,
     ) -> None:
-        super().__init__(feed)
+        super().__init__(feed, **domain)
         network = Code(**(code or {}))
-        if self.feed.size % network.size_divisor:
-            raise BadArgument(
-                f"slices of {self.feed.size}",
-                needed=f"a size divisible by {network.size_divisor}, for the levels of the code",
-                remedy="Give the code fewer levels, or the feed another size.",
-            )
+        self.require_multiple(network.size_divisor, "the levels of the code")
         self.arguments |= {
-            "code": code_arguments(code),
+            "code": as_recorded(code),
             "critic_channels": critic_channels,
             "critic_layers": critic_layers,
             "critic_weight": critic_weight,
@@ -162,7 +158,7 @@ class VQGAN(HeartSlices):
         critic = PatchDiscriminator(
             spatial_dims=2, channels=critic_channels, in_channels=1, num_layers_d=critic_layers, norm="INSTANCE"
         )
-        self.players = nn.ModuleDict({"code": network, "critic": critic})
+        self.players.update({"code": network, "critic": critic})
 
     @property
     def code(self) -> Code:
@@ -185,11 +181,7 @@ class VQGAN(HeartSlices):
         yield "critic", hinge(self._judged(images), self._judged(made.detach()))
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
-        return in_chunks(lambda part: self.code.image(self.code.latent(middle(part["nac"]))), condition)[:, 0]
-
-    def make(self, study: Study) -> Mapping[str, Volume]:
-        coded = super().make(study)["ac"]
-        return {"nac_code": coded.with_data(coded.data / self.feed.factor)}
+        return in_chunks(lambda part: self.code.image(self.code.latent(middle(part["given"]))), condition)[:, 0]
 
     def _judged(self, images: Tensor) -> Tensor:
         judged: Tensor = self.players["critic"](images)[-1]
@@ -199,9 +191,27 @@ class VQGAN(HeartSlices):
         return [p for p in self.code.net.decoder.parameters() if p.ndim > 1][-1]
 
 
-def code_arguments(code: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Arguments of Code as a recipe and a weights file hold them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in (code or {}).items()}
+class VQGAN(VQGANSlices, HeartSlices):
+    """One code for NAC and AC; writes NAC as it comes back, without correction."""
+
+    name = "vqgan"
+    writes = ("nac_code",)
+
+    def make(self, study: Study) -> Mapping[str, Volume]:
+        coded = super().make(study)["ac"]
+        return {"nac_code": coded.with_data(coded.data / self.feed.factor)}
+
+
+class VQGANPet(VQGANSlices, PetSlices):
+    """One code for CT and PET slices; writes the CT as it comes back, in HU and within the feed's window."""
+
+    name = "vqgan_pet"
+    writes = ("ct_code",)
+
+    @torch.inference_mode()
+    def make(self, study: Study) -> Mapping[str, Volume]:
+        hu = self.feed.ct_from_network(self.answers(study).mean(0))
+        return {"ct_code": self.on_ct(hu, study["ct"].grid, HU)}
 
 
 def hinge(real: Tensor, made: Tensor) -> Tensor:
@@ -216,4 +226,4 @@ def gradient_ratio(lost: Tensor, pleased: Tensor, layer: Tensor) -> Tensor:
 
 
 def _both(batch: Batch) -> Tensor:
-    return torch.cat([middle(batch["nac"]), batch["ac"]])
+    return torch.cat([middle(batch["given"]), batch["target"]])
