@@ -19,7 +19,10 @@ def command(
     cohort: Annotated[Path, typer.Argument(help="Folder of a cohort; its train split is used.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted one is continued.")],
     teacher: Annotated[Path | None, typer.Option(help="Weights of a teacher to learn from (padm).")] = None,
-    map: Annotated[Path | None, typer.Option(help="Weights of indirect, for concord.")] = None,
+    map: Annotated[
+        Path | None, typer.Option(help="Weights of indirect, for concord; of attention, for CT to PET.")
+    ] = None,
+    code: Annotated[Path | None, typer.Option(help="Weights of a VQGAN, for latent methods.")] = None,
     initial: Annotated[
         str | None, typer.Option(help="Weights of the same method to start from; 'shipped' are those of photopeak.")
     ] = None,
@@ -40,6 +43,7 @@ def command(
     from photopeak.learn.loop import CHECKPOINT, Budget, fit
     from photopeak.methods import shipped_weights
     from photopeak.methods.heart_slices import HeartCube
+    from photopeak.methods.pet_slices import PetSlices
 
     if not resume and (out / CHECKPOINT).exists():
         raise BadArgument(f"{out} with a run in it", needed="an empty folder", remedy="Go on with --resume.")
@@ -56,11 +60,12 @@ def command(
     if initial is not None:
         start = shipped_weights(method.name) if initial == SHIPPED else Path(initial)
         method.use_weights(type(method).restored(start).players.state_dict())
-    if map is not None:
-        _give_map(method, map)
+    for what, weights in (("map", map), ("code", code)):
+        if weights is not None:
+            _give(method, what, weights)
     everyone = open_cohort(cohort)
     studies = everyone.split("train").taking(plan["volumes"])
-    typer.echo(f"{method.name}: {len(studies)} patients, {budget.max_seconds:g} s; cutting hearts")
+    typer.echo(f"{method.name}: {len(studies)} patients, {budget.max_seconds:g} s; cutting slices")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task("training", total=1.0)
@@ -71,14 +76,14 @@ def command(
             progress.update(task, completed=done, description=f"step {record['step']}: {losses}")
 
         feed: Any = method.arguments["feed"]
-        domain = training_domain(studies, voxel_mm=feed["voxel_mm"])
-        card = {
+        card: dict[str, Any] = {
             "recipe": Path(recipe).stem,
             "cohort": dict(studies.about),
             "volumes": plan["volumes"],
-            "domain": domain,
             "licence": "Apache-2.0",
         }
+        if not isinstance(method, PetSlices):
+            card["domain"] = training_domain(studies, voxel_mm=feed["voxel_mm"])
         fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch, keep=keep)
     if len(everyone.split("validation")) and isinstance(method, HeartCube) and {"ac", "ac_sd"} <= set(method.writes):
         typer.echo("calibrating the uncertainty on validation scans")
@@ -157,11 +162,15 @@ def calibrate_weights(method: Any, validation: "Cohort", target: str, path: Path
     method.save(path)
 
 
-def _give_map(method: "LearnedMethod", weights: Path) -> None:
+def _give(method: Any, what: str, weights: Path) -> None:
+    """Hand a method what it stands on: the "map" that it sees with, or the "code" that it works in."""
     from photopeak.core.errors import BadArgument
-    from photopeak.methods.concord import Concord
-    from photopeak.methods.indirect import Indirect
+    from photopeak.learn.checkpoint import load_checkpoint
+    from photopeak.methods import method_class
 
-    if not isinstance(method, Concord):
-        raise BadArgument(f"a map for {method.name}", needed="concord", remedy="Leave out --map.")
-    method.sees_with(Indirect.restored(weights))
+    take = {"map": "sees_with", "code": "uses_code"}[what]
+    made = str(load_checkpoint(weights)[1].get("method"))
+    kind: Any = method_class(made)
+    if not hasattr(method, take) or not hasattr(kind, "restored"):
+        raise BadArgument(f"a {what} for {method.name}", needed="a method that stands on one", remedy=f"No --{what}.")
+    getattr(method, take)(kind.restored(weights))
