@@ -141,7 +141,7 @@ def test_a_failure_leaves_the_old_report_and_no_litter(tmp_path: Path, monkeypat
     def full(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("photopeak.evaluate.report.os.replace", full)
+    monkeypatch.setattr("photopeak.evaluate.page.os.replace", full)
     with pytest.raises(OSError, match="no space"):
         page(tmp_path, provenance={"seed": "8"})
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]

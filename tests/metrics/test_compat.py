@@ -52,7 +52,7 @@ def test_truth_itself_is_perfect(truth: torch.Tensor) -> None:
 def test_similarity_is_that_of_the_definition(generator: torch.Generator) -> None:
     from numpy.lib.stride_tricks import sliding_window_view
 
-    from photopeak.metrics.compat import _similarity
+    from photopeak.metrics.compat import flat_similarity
 
     x, y = torch.rand(2, 1, 12, 13, generator=generator, dtype=torch.float64)
     a, b = (sliding_window_view(one[0].numpy(), (7, 7)).reshape(6, 7, -1) for one in (x, y))
@@ -60,7 +60,7 @@ def test_similarity_is_that_of_the_definition(generator: torch.Generator) -> Non
     ma, mb = a.mean(-1), b.mean(-1)
     cov = ((a - ma[..., None]) * (b - mb[..., None])).sum(-1) / 48
     wanted = (2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (a.var(-1, ddof=1) + b.var(-1, ddof=1) + c2))
-    assert torch.allclose(_similarity(x, y, 1.0)[0], torch.from_numpy(wanted), atol=1e-9)
+    assert torch.allclose(flat_similarity(x, y, 1.0)[0], torch.from_numpy(wanted), atol=1e-9)
 
 
 def test_bad_input_is_refused(truth: torch.Tensor) -> None:

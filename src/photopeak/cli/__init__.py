@@ -15,6 +15,7 @@ from photopeak.cli import (
     import_,
     reconstruct,
     simulate,
+    synthesize,
     train,
 )
 
@@ -32,6 +33,7 @@ app.command("simulate")(simulate.command)
 app.command("train")(train.command)
 app.command("correct")(correct.command)
 app.command("reconstruct")(reconstruct.command)
+app.command("synthesize")(synthesize.command)
 app.command("import")(import_.command)
 app.command("export")(export.command)
 app.command("evaluate")(evaluate.command)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "photopeak benchmark 1"
 SCORES, TABLES, FAILURE = "scores.json", "tables.md", "failed.txt"
-TASKS = ("ac", "lowdose")
+TASKS = ("ac", "lowdose", "ct2pet")
 
 
 def command(
@@ -34,30 +34,48 @@ def command(
 
     What is done is not done again. Exit status 1 if a method failed; the others have their rows then.
     """
-    from photopeak.cli.benchmark_lowdose import low_dose_facts, prepare
-    from photopeak.evaluate.benchmark_tables import tables
+    from photopeak.cli.benchmark_lowdose import prepare
+    from photopeak.evaluate.ct2pet import Ct2PetPlan
     from photopeak.evaluate.low_dose import LowDosePlan
-    from photopeak.evaluate.low_dose_figures import pictures
-    from photopeak.evaluate.low_dose_tables import low_dose_tables
     from photopeak.io.atomic import beside
+    from photopeak.io.cohort import read_manifest
 
     plan = _planned(recipe, quick=quick, only=only)
     _simulate_if_missing(cohort, plan, workers)
     out.mkdir(parents=True, exist_ok=True)
+    if isinstance(plan, Ct2PetPlan):
+        plan = plan.on(read_manifest(cohort)[1])
     if isinstance(plan, LowDosePlan):
         prepare(plan, cohort, out, split, workers)
     failed = _work_through(plan, cohort, out, split, workers)
     record = _record(plan, cohort, out, split, failed=failed, tier=_tier(plan, workers), quick=quick)
-    if isinstance(plan, LowDosePlan):
-        record |= low_dose_facts(plan, cohort, split)
-        files = {TABLES: low_dose_tables(record).encode(), **pictures(record)}
-    else:
-        files = {TABLES: tables(record).encode()}
-    for name, content in {SCORES: json.dumps(record, indent=1).encode(), **files}.items():
+    text, pictures = _told(plan, cohort, out, split, record)
+    files = {SCORES: json.dumps(record, indent=1).encode(), TABLES: text.encode(), **pictures}
+    for name, content in files.items():
         with beside(out / name) as partial:
             partial.write_bytes(content)
     typer.echo(f"{out / TABLES}")
     raise typer.Exit(1 if failed else 0)
+
+
+def _told(plan: "Plan", cohort: Path, out: Path, split: str, record: dict[str, Any]) -> tuple[str, Mapping[str, bytes]]:
+    """The tables of a task and its pictures by file name; what only this task knows is put into the record."""
+    from photopeak.cli.benchmark_ct2pet import ct2pet_facts, ct2pet_pictures
+    from photopeak.cli.benchmark_lowdose import low_dose_facts
+    from photopeak.evaluate.benchmark_tables import tables
+    from photopeak.evaluate.ct2pet import Ct2PetPlan
+    from photopeak.evaluate.ct2pet_tables import ct2pet_tables
+    from photopeak.evaluate.low_dose import LowDosePlan
+    from photopeak.evaluate.low_dose_figures import pictures
+    from photopeak.evaluate.low_dose_tables import low_dose_tables
+
+    if isinstance(plan, LowDosePlan):
+        record |= low_dose_facts(plan, cohort, split)
+        return low_dose_tables(record), pictures(record)
+    if isinstance(plan, Ct2PetPlan):
+        record |= ct2pet_facts(plan, cohort, split)
+        return ct2pet_tables(record), ct2pet_pictures(plan, cohort, out, split, record)
+    return tables(record), {}
 
 
 def _planned(recipe: Path, *, quick: bool, only: list[str] | None) -> "Plan":
@@ -85,13 +103,16 @@ def plan_of(record: Mapping[str, Any]) -> "Plan":
     from photopeak.cli.benchmark_lowdose import with_settings
     from photopeak.core.errors import BadArgument
     from photopeak.evaluate.benchmark import read_plan
+    from photopeak.evaluate.ct2pet import Ct2PetPlan
     from photopeak.evaluate.low_dose import LowDosePlan
 
     values = dict(record)
     task = values.pop("task", TASKS[0])
     if task not in TASKS:
         raise BadArgument(f"task {task!r}", needed=" or ".join(TASKS), remedy="Choose one.")
-    if task == TASKS[0]:
+    if task == "ct2pet":
+        return read_plan(values, Ct2PetPlan)
+    if task == "ac":
         return read_plan(values)
     plan = read_plan(values, LowDosePlan)
     assert isinstance(plan, LowDosePlan)
@@ -166,8 +187,10 @@ def _report(run: "Run", error: BaseException, out: Path) -> str:
 
 def work(plan: "Plan", run: "Run", cohort: Path, out: Path, split: str) -> None:
     """Train what is not trained and score what is not scored of one run; called in a process of its own."""
+    from photopeak.cli.benchmark_ct2pet import score_ct2pet
     from photopeak.cli.benchmark_lowdose import score_low_dose
     from photopeak.cli.benchmark_run import WEIGHTS, score_run, train_run
+    from photopeak.evaluate.ct2pet import Ct2PetPlan
     from photopeak.evaluate.low_dose import LowDosePlan
     from photopeak.io.cohort import open_cohort
 
@@ -181,6 +204,8 @@ def work(plan: "Plan", run: "Run", cohort: Path, out: Path, split: str) -> None:
         scored = part_of(studies, split, **plan.scored)
         if isinstance(plan, LowDosePlan):
             score_low_dose(plan, run, scored, _folder(run, out), split, weights, out)
+        elif isinstance(plan, Ct2PetPlan):
+            score_ct2pet(plan, run, scored, _folder(run, out), split, weights)
         else:
             score_run(plan, run, scored, _folder(run, out), split, weights)
 

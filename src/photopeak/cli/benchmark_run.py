@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,27 @@ def score_run(plan: "Plan", run: "Run", studies: "Cohort", folder: Path, split: 
     from photopeak.evaluate.scan_scores import scan_scores
 
     method = ready(run, weights)
-    made = made_with(plan, run, weights)
+
+    def line(_: str, given: "Study") -> dict[str, Any]:
+        study, heart = with_heart(given)
+        began = time.perf_counter()
+        answer = answered(study, method, run.entry.sees)
+        seconds = time.perf_counter() - began
+        return {"seconds": round(seconds, 4), **scan_scores(answer, of="answer", truths=plan.truths, heart=heart)}
+
+    score_each(studies, folder, split, made_with(plan, run, weights), line)
+
+
+def score_each(
+    studies: "Cohort", folder: Path, split: str, made: str, line: Callable[[str, "Study"], Mapping[str, Any]]
+) -> None:
+    """Write the line of every scan that has none; those that were made otherwise are thrown away first.
+
+    Parameters
+    ----------
+    made : what lines depend on but the scan.
+    line : scores and seconds of a scan, by its name and study.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = scores_file(folder, split)
     known = {name: line for name, line in read_scores(folder, split).items() if line["made"] == made}
@@ -108,12 +128,7 @@ def score_run(plan: "Plan", run: "Run", studies: "Cohort", folder: Path, split: 
         for number, name in enumerate(studies.names):
             if name in known:
                 continue
-            study, heart = with_heart(studies[number])
-            began = time.perf_counter()
-            answer = answered(study, method, run.entry.sees)
-            seconds = time.perf_counter() - began
-            scores = scan_scores(answer, of="answer", truths=plan.truths, heart=heart)
-            lines.write(json.dumps({"scan": name, "made": made, "seconds": round(seconds, 4), **scores}) + "\n")
+            lines.write(json.dumps({"scan": name, "made": made, **line(name, studies[number])}) + "\n")
             lines.flush()
 
 
@@ -129,7 +144,15 @@ def read_lines(folder: Path, split: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def answered(study: "Study", method: Any | None, sees: Mapping[str, str], also: Sequence[str] = ()) -> "Study":
+def answered(
+    study: "Study",
+    method: Any | None,
+    sees: Mapping[str, str],
+    also: Sequence[str] = (),
+    *,
+    given: str = "nac",
+    makes: str = "ac",
+) -> "Study":
     """The study with "answer" (and "answer_sd"), from a method that is shown only what it reads.
 
     Parameters
@@ -137,17 +160,19 @@ def answered(study: "Study", method: Any | None, sees: Mapping[str, str], also: 
     method : None leaves the image as it was given.
     sees : volumes shown under the name of another.
     also : volumes shown though the method does not ask for them.
+    given, makes : the image that is left as it was given, and the volume that methods answer with.
     """
     from photopeak.core import Step
 
     if method is None:
-        return study.add({"answer": study["nac"]}, Step(("answer",), "none"))
+        return study.add({"answer": study[given]}, Step(("answer",), "none"))
     step = Step(tuple(sees), "copy", tuple(sees.values()))
     shown = study.add({name: study[other] for name, other in sees.items()}, step)
     projections = {name: shown.projections[name] for name in method.reads_projections}
     facts = {key: value for key, value in shown.facts.items() if key not in HIDDEN_FACTS}
     made = method(replace(shown.only(*method.reads, *also), projections=projections, facts=facts))
-    answers = {"answer": made["ac"], **({"answer_sd": made["ac_sd"]} if "ac_sd" in method.writes else {})}
+    spread = f"{makes}_sd"
+    answers = {"answer": made[makes], **({"answer_sd": made[spread]} if spread in method.writes else {})}
     return study.add(answers, made.history[-1])
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from photopeak.core.errors import BadArgument
 
 UNCORRECTED = "NAC"
-TABLES = ("padm 3", "padm 4", "padm 5", "mst106", "diffspect 1", "diffspect 2")
+TABLES = ("padm 3", "padm 4", "padm 5", "mst106", "diffspect 1", "diffspect 2", "cpdm 4", "cpdm 5")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ OURS = (LEADING, WALL, SEGMENTS, "heart PSNR", "heart SSIM", FACTOR, "wall in 95
 SMALLEST_STRATUM = 3
 WORST_SHARE = 0.1
 SEED_OF_INTERVALS = 0
+UNDERTRAINED = "**Quick form: undertrained methods on few persons. Nothing here says which method is better.**"
 
 PUBLISHED: Mapping[str, tuple[str, str]] = {
     "padm 3": ("padm", "PADM, Table 3: the bridge with and without a latent code"),
@@ -84,7 +85,7 @@ def _tier(record: Mapping[str, Any]) -> str:
         "least-squares factor per scan and region before they are compared.",
     ]
     if about["quick"]:
-        lines.append("**Quick form: undertrained methods on few persons. Nothing here says which method is better.**")
+        lines.append(UNDERTRAINED)
     if about["own_frames"]:
         lines.append(
             f"In {about['own_frames']} scans no heart was found in NAC; the true frame was given to all methods."

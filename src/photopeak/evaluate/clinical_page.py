@@ -3,12 +3,9 @@
 The page needs nothing beside it and runs no script. It bears no date: the same findings give the same bytes.
 """
 
-import base64
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -24,6 +21,7 @@ from photopeak.evaluate.clinical_figures import (
     roc_figure,
 )
 from photopeak.evaluate.figures import NOTICE
+from photopeak.evaluate.page import encoded, page, write_page
 from photopeak.evaluate.roc import Areas
 from photopeak.evaluate.scan_maps import ScanMaps
 from photopeak.evaluate.stats import Interval, holm
@@ -86,22 +84,17 @@ def write_clinical_page(
         "break_even": break_even.intervals(torch.Generator().manual_seed(0)) if break_even else {},
         "break_even_persons": len(break_even.curves) if break_even else 0,
         "farthest_mm": float(break_even.curves[0].shifts_mm[-1]) if break_even else 0.0,
-        "agreement": _encoded(
-            agreement_figure({i: clinical.findings[i].agreement for i in others}, clinical.reference)
-        ),
-        "roc": _encoded(roc_figure(clinical)),
-        "contrast": _encoded(
-            contrast_figure({i: seen[i] for i in others}, seen[clinical.reference], clinical.reference)
-        )
+        "agreement": encoded(agreement_figure({i: clinical.findings[i].agreement for i in others}, clinical.reference)),
+        "roc": encoded(roc_figure(clinical)),
+        "contrast": encoded(contrast_figure({i: seen[i] for i in others}, seen[clinical.reference], clinical.reference))
         if len(seen[clinical.reference])
         else None,
-        "examples": {title: _encoded(maps_figure(scan, {i: i for i in images})) for title, scan in _examples(scans)},
-        "curve": _encoded(break_even_figure(break_even.curves, break_even.answers, break_even.unit))
+        "examples": {title: encoded(maps_figure(scan, {i: i for i in images})) for title, scan in _examples(scans)},
+        "curve": encoded(break_even_figure(break_even.curves, break_even.answers, break_even.unit))
         if break_even
         else None,
     }
-    _write_whole(_page(**content), path)
-    return path
+    return write_page(page("clinical.html", filters={"interval": interval_text}, **content), path)
 
 
 def interval_text(found: Interval | None, form: str = "%.2f") -> str:
@@ -131,26 +124,3 @@ def _examples(scans: Sequence[ScanMaps]) -> list[tuple[str, ScanMaps]]:
         found = [s for s in scans if s.defects == (artery,) and s.defect_segments]
         shown += [(f"A defect of the {artery}, {100 * min(s.truth_segments):.0f} % uptake left", s) for s in found[:1]]
     return shown
-
-
-def _encoded(png: bytes) -> str:
-    return base64.b64encode(png).decode("ascii")
-
-
-def _page(**content: object) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["interval"] = interval_text
-    template = files("photopeak.evaluate").joinpath("clinical.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(content)
-
-
-def _write_whole(page: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,9 +3,7 @@
 The page needs nothing beside it and runs no script. It bears no date: the same cohort gives the same bytes.
 """
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 from photopeak.cardiac.polar import LVSurface, polar_map
@@ -15,6 +13,7 @@ from photopeak.evaluate.bands import Row, counts_of
 from photopeak.evaluate.cohort_facts import by_person, is_normal
 from photopeak.evaluate.cohort_figures import cohort_figure
 from photopeak.evaluate.figures import NOTICE, Panel, heart_slices, polar_figure, slices_figure
+from photopeak.evaluate.page import encoded, page
 from photopeak.evaluate.scan_facts import ScanFacts, heart_in
 
 IMAGES = {"nac": "NAC", "ac": "AC"}
@@ -57,7 +56,8 @@ def data_card(
     splits : persons in each split.
     about : where the cohort comes from.
     """
-    return _page(
+    return page(
+        "data_card.html",
         notice=NOTICE,
         rows=rows,
         counts=counts_of(rows),
@@ -66,7 +66,7 @@ def data_card(
         unmeasured=sum(scan.unmeasured is not None for scan in scans),
         splits=splits,
         about=about,
-        figure=_encoded(cohort_figure(scans)),
+        figure=encoded(cohort_figure(scans)),
         pictures={reason: _pictures(studies) for reason, studies in shown.items()},
     )
 
@@ -89,18 +89,6 @@ def _pictures(studies: Sequence[Study]) -> dict[str, Any]:
                 panels.append(Panel(title, "uptake", 100 * values / maximum, "% of own maximum"))
     return {
         "names": [study.name for study in studies],
-        "slices": _encoded(slices_figure(slices, "sa")) if slices else None,
-        "polar": _encoded(polar_figure(panels, columns=4)) if panels else None,
+        "slices": encoded(slices_figure(slices, "sa")) if slices else None,
+        "polar": encoded(polar_figure(panels, columns=4)) if panels else None,
     }
-
-
-def _encoded(png: bytes) -> str:
-    return base64.b64encode(png).decode("ascii")
-
-
-def _page(**content: object) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = files("photopeak.evaluate").joinpath("data_card.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(content)

@@ -169,13 +169,14 @@ def _ink(colours: Colormap, fraction: float) -> str:
     return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45 else "white"
 
 
-def figure_of(height_in: float) -> tuple[Figure, float]:
-    """A white figure with the notice at its foot, and its whole height in inches."""
+def figure_of(height_in: float, notice: str | None = None) -> tuple[Figure, float]:
+    """A white figure with the notice (that of attenuation correction) at its foot, and its whole height in inches."""
     from matplotlib.figure import Figure
 
     height = height_in + _FOOT_IN
     figure = Figure(figsize=(WIDTH_IN, height), dpi=DPI, facecolor="white")
-    figure.text(0.5, 0.05 / height, textwrap.fill(NOTICE, 110), fontsize=9.5, color="#8a1414", ha="center", va="bottom")
+    told = textwrap.fill(NOTICE if notice is None else notice, 110)
+    figure.text(0.5, 0.05 / height, told, fontsize=9.5, color="#8a1414", ha="center", va="bottom")
     return figure, height
 
 

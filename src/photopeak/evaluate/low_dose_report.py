@@ -3,9 +3,7 @@
 The file needs nothing beside it and runs no script. It bears no date: the same study gives the same bytes.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from torch import Tensor
@@ -17,6 +15,7 @@ from photopeak.cardiac.segments import SEGMENTS, segment_means
 from photopeak.core import Study
 from photopeak.core.errors import BadValues
 from photopeak.evaluate.figures import NOTICE, Panel, heart_slices, polar_figure, slices_figure
+from photopeak.evaluate.page import encoded, page, write_page
 
 TITLES: Mapping[Orientation, str] = {
     "sa": "Short axis, apex to base",
@@ -66,20 +65,20 @@ def write_low_dose_report(
         for side, title in TITLES.items()
         if side in ORIENTATIONS
     }
-    page = _page(
+    text = page(
+        "low_dose_report.html",
         notice=NOTICE,
         study=study,
         warnings=warnings,
         method=study.history[-1].by,
-        figures={title: _encoded(png) for title, png in slices.items()},
-        polar=_encoded(polar_figure(panels, columns=3)),
+        figures={title: encoded(png) for title, png in slices.items()},
+        polar=encoded(polar_figure(panels, columns=3)),
         columns={label: [f"{v:.0f}" for v in segment_means(values).tolist()] for label, values in uptake.items()},
         segments=SEGMENTS,
         heart=heart,
         provenance=provenance,
     )
-    path.write_text(page, encoding="utf-8")
-    return path
+    return write_page(text, path)
 
 
 def _peak(values: Tensor, name: str) -> float:
@@ -91,15 +90,3 @@ def _peak(values: Tensor, name: str) -> float:
             remedy="Check that heart and image belong together.",
         )
     return peak
-
-
-def _encoded(png: bytes) -> str:
-    return base64.b64encode(png).decode("ascii")
-
-
-def _page(**content: object) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = files("photopeak.evaluate").joinpath("low_dose_report.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(content)

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from photopeak.evaluate.benchmark_tables import (
+    UNDERTRAINED,
     cell,
     costs,
     generator_of_intervals,
@@ -96,7 +97,7 @@ def _tier(record: Mapping[str, Any]) -> str:
         f"Held out, so that no competitor is trained on them (marked *): {held_out}.",
     ]
     if about["quick"]:
-        lines.append("**Quick form: undertrained methods on few persons. Nothing here says which method is better.**")
+        lines.append(UNDERTRAINED)
     return "\n".join(lines)
 
 

@@ -3,11 +3,8 @@
 The file needs nothing beside it and runs no script. It bears no date: the same study gives the same bytes.
 """
 
-import base64
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from torch import Tensor
@@ -20,6 +17,7 @@ from photopeak.core import Study, Volume
 from photopeak.core.errors import BadArgument, BadValues
 from photopeak.evaluate.domain import Check
 from photopeak.evaluate.figures import NOTICE, Panel, heart_slices, polar_figure, slice_step_mm, slices_figure
+from photopeak.evaluate.page import encoded, page, write_page
 from photopeak.evaluate.patients import HEART_RADIUS_MM, UNITS, heart_scores
 from photopeak.evaluate.saliency import saliency_figure
 
@@ -79,7 +77,8 @@ def write_report(
     names = {"NAC": nac, "AC": ac} | ({REFERENCE: truth} if truth is not None else {})
     maps = _maps(study, heart, names, sd)
     figures = {_TITLES[o]: _slices(study, heart, names, maps, o) for o in ORIENTATIONS}
-    page = _page(
+    text = page(
+        "report.html",
         notice=NOTICE,
         study=study,
         warnings=warnings,
@@ -87,7 +86,7 @@ def write_report(
         sd=sd,
         figures=figures,
         steps_mm={_TITLES[o]: slice_step_mm(heart, o) for o in ORIENTATIONS},
-        polar=_encoded(polar_figure(_panels(maps), columns=3 if truth is not None else 4)),
+        polar=encoded(polar_figure(_panels(maps), columns=3 if truth is not None else 4)),
         columns=_columns(maps),
         segments=SEGMENTS,
         territories=TERRITORIES,
@@ -97,11 +96,10 @@ def write_report(
         radius_mm=HEART_RADIUS_MM,
         provenance=provenance,
         checks=checks,
-        saliency=None if saliency is None else _encoded(saliency_figure(study[nac], saliency, heart)),
+        saliency=None if saliency is None else encoded(saliency_figure(study[nac], saliency, heart)),
         calibrated=any(step.by == "evaluate.calibration" for step in study.history),
     )
-    _write_whole(page, path)
-    return path
+    return write_page(text, path)
 
 
 def _maps(study: Study, heart: FoundHeart, names: Mapping[str, str], sd: str) -> _Maps:
@@ -123,7 +121,7 @@ def _maps(study: Study, heart: FoundHeart, names: Mapping[str, str], sd: str) ->
 
 def _slices(study: Study, heart: FoundHeart, names: Mapping[str, str], maps: _Maps, orientation: Orientation) -> str:
     rows = {k: 100 / maps.maximum[k] * heart_slices(study[n], heart, orientation) for k, n in names.items()}
-    return _encoded(slices_figure(rows, orientation))
+    return encoded(slices_figure(rows, orientation))
 
 
 def _panels(maps: _Maps) -> list[Panel]:
@@ -151,25 +149,3 @@ def _columns(maps: _Maps) -> dict[str, list[str]]:
 def _printed(segments: Tensor, form: str) -> list[str]:
     territories = [float(segments[[n - 1 for n in numbers]].mean()) for numbers in TERRITORIES.values()]
     return [form.format(value) for value in (*segments.tolist(), *territories)]
-
-
-def _encoded(png: bytes) -> str:
-    return base64.b64encode(png).decode("ascii")
-
-
-def _page(**content: object) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = files("photopeak.evaluate").joinpath("report.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(content)
-
-
-def _write_whole(page: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -19,10 +19,10 @@ from photopeak.core.projections import TC99M_WINDOW
 from photopeak.core.units import TC99M_KEV
 from photopeak.io.atomic import beside, free
 from photopeak.io.dicom_ct_write import write_ct
+from photopeak.io.dicom_derived import source_image
 from photopeak.io.dicom_nm_modules import finite_counts, set_geometry, set_pixels, simulated_object, store
 from photopeak.io.dicom_nm_slices import set_orientation
 from photopeak.io.dicom_nm_tomo_write import write_nm_tomo
-from photopeak.io.dicom_nm_write import source_image
 from photopeak.io.dicom_scan import NOTICE, SimulatedScan
 from photopeak.physics.mumap import mu_from_ct
 

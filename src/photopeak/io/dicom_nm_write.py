@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.uid import NuclearMedicineImageStorage, generate_uid
 
-from photopeak import __version__
 from photopeak.core import EnergyWindow, Volume
 from photopeak.core.errors import BadArgument
 from photopeak.core.projections import TC99M_WINDOW
 from photopeak.io.axes import rearrange
-from photopeak.io.dicom_file import DICOM, positive
+from photopeak.io.dicom_derived import contribution, listed, prune, require_research, short_text, source_image
+from photopeak.io.dicom_file import DICOM
 from photopeak.io.dicom_nm import (
     PROJECTIONS,
     corrections,
@@ -79,7 +78,7 @@ def write_nm_derived(
     contributing : what made it (method, weights_sha256, seed ...), for the Contributing Equipment Sequence.
     series_number : of the new series; another one for each series derived from one source.
     """
-    _require_research(series_description, RESEARCH)
+    require_research(series_description, RESEARCH)
     _require_other(out, source)
     with reading(Path(source), DICOM):
         original = open_recon_tomo(Path(source))
@@ -116,7 +115,7 @@ def write_nm_reconstructed(
     corrected : values that the reconstruction adds to Corrected Image (0028,0051): "ATTN", "SCAT".
     out, derivation, contributing, series_number : as for `write_nm_derived`.
     """
-    _require_research(series_description, RECONSTRUCTION)
+    require_research(series_description, RECONSTRUCTION)
     _require_other(out, source)
     with reading(Path(source), DICOM):
         original = open_nm(Path(source), PROJECTIONS, remedy="Use write_nm_derived for what is made from an image.")
@@ -132,15 +131,6 @@ def write_nm_reconstructed(
     dataset.SeriesNumber, dataset.SeriesDescription = series_number, series_description
     frames = finite_counts(volume)
     return _store_derived(dataset, original, frames, volume, out, derivation=derivation, contributing=contributing)
-
-
-def _require_research(series_description: str, prefix: str) -> None:
-    if not series_description.startswith(prefix) or len(series_description) > 64:
-        raise BadArgument(
-            f"series description {series_description!r}",
-            needed=f'at most 64 characters that begin with "{prefix}"',
-            remedy="Say in the series' name that it is research.",
-        )
 
 
 def _require_other(out: Path, source: Path) -> None:
@@ -164,12 +154,12 @@ def _store_derived(
     dataset.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"]
     slope = set_pixels(dataset, frames, volume)
     scale = f"Stored value x {slope:.9g} = {volume.quantity.unit}"
-    dataset.DerivationDescription = _short_text(
+    dataset.DerivationDescription = short_text(
         f"{derivation.rstrip('. ')}. {scale}. Research use only, not for diagnosis.", "derivation"
     )
-    dataset.ContributingEquipmentSequence = [_contribution(contributing)]
+    dataset.ContributingEquipmentSequence = [contribution(contributing)]
     description = dataset.SeriesDescription
-    made_from = [original.SOPInstanceUID, description, dataset.DerivationDescription, _listed(contributing)]
+    made_from = [original.SOPInstanceUID, description, dataset.DerivationDescription, listed(contributing)]
     return store(dataset, Path(out), made_from)
 
 
@@ -207,7 +197,7 @@ def _inherited(original: Dataset) -> Dataset:
     for element in original:
         if element.tag.group in (0x0010, 0x0012) or element.keyword in _SHARED:
             dataset.add(deepcopy(element))
-    _prune(dataset)
+    prune(dataset)
     dataset.SpecificCharacterSet = "ISO_IR 192"  # the source's may be too small for the derivation text
     dataset.SOPClassUID = NuclearMedicineImageStorage
     if kept := [c for c in corrections(original) if c != "ATTN"]:
@@ -240,15 +230,6 @@ def _place_like(dataset: Dataset, original: Dataset) -> None:
     dataset.NumberOfRotations = max(len(rotations), 1)
 
 
-def source_image(uid: str) -> Dataset:
-    """An item of the Source Image Sequence: the NM object that an image was made of."""
-    image = Dataset()
-    image.ReferencedSOPClassUID = NuclearMedicineImageStorage
-    image.ReferencedSOPInstanceUID = uid
-    image.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
-    return image
-
-
 def _mended(rotation: Dataset, original: Dataset) -> Dataset | None:
     """A rotation with its frame duration and frame count, from elsewhere in the source; None if they are nowhere."""
     duration = rotation.get("ActualFrameDuration", original.get("ActualFrameDuration"))
@@ -259,37 +240,3 @@ def _mended(rotation: Dataset, original: Dataset) -> Dataset | None:
     if "NumberOfFramesInRotation" not in rotation:
         rotation.NumberOfFramesInRotation = max(round(float(arc) / float(step)), 1) if float(step) > 0 else 1
     return rotation
-
-
-def _prune(dataset: Dataset) -> None:
-    """Drop private tags, sequences without items, and zeros that stand for "unknown", at every depth."""
-    dataset.remove_private_tags()
-    for element in list(dataset):
-        for item in element.value if element.VR == "SQ" else ():
-            _prune(item)
-        unknown = element.keyword in ("PatientSize", "PatientWeight") and not positive(dataset, element.keyword)
-        if unknown or (element.VR == "SQ" and not element.value):
-            del dataset[element.tag]
-        elif element.VR == "DA" and not str(element.value or "").strip("0"):
-            element.value = None
-
-
-def _contribution(contributing: Mapping[str, str]) -> Dataset:
-    """photopeak as a contributor, with what the caller says of the method and its weights."""
-    item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.ProcessingEquipment)]
-    item.Manufacturer, item.ManufacturerModelName, item.SoftwareVersions = "photopeak", "photopeak", __version__
-    item.ContributionDescription = _short_text(_listed(contributing), "contributing")
-    return item
-
-
-def _listed(contributing: Mapping[str, str]) -> str:
-    return "; ".join(f"{name} {value}" for name, value in contributing.items())
-
-
-def _short_text(text: str, argument: str) -> str:
-    if len(text) > 1024:
-        raise BadArgument(
-            f"{argument} of {len(text)} characters", needed="at most 1024 in all", remedy="Say it shorter."
-        )
-    return text

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from pydicom import Dataset
 
 from photopeak.core import Grid, Quantity, Volume
@@ -51,7 +52,8 @@ class Stack:
         scaled = np.empty(self.values.shape, np.float32)
         each = np.broadcast_to(factors, len(self.slices))[:, None, None]
         np.multiply(self.values, each, out=scaled, casting="same_kind")
-        return Volume.from_numpy(rearrange(scaled, self.stored, grid), grid, quantity).require_image(name=self.name)
+        data = torch.from_numpy(rearrange(scaled, self.stored, grid))
+        return Volume(data, grid, quantity).require_image(name=self.name)
 
 
 def read_stack(folder: Path, modality: str, *, alike: Sequence[str] = ()) -> Stack:
@@ -87,7 +89,10 @@ def read_stack(folder: Path, modality: str, *, alike: Sequence[str] = ()) -> Sta
         matrix = np.eye(4)
         matrix[:3, :3] = np.stack([normal * step_mm, column * row_mm, row * column_mm], axis=1)
         matrix[:3, 3] = positions[0]
-        values = np.concatenate([_scaled(slices[n], paths[n]) for n in order])
+        values = np.empty((len(paths), int(slices[0].Rows), int(slices[0].Columns)))
+        for place, n in enumerate(order):
+            values[place] = _scaled(slices[n], paths[n])[0]
+            slices[n] = _without_pixels(slices[n])
     return Stack(tuple(slices[n] for n in order), values, Grid(values.shape, tuple(map(tuple, matrix))), folder.name)
 
 
@@ -139,6 +144,11 @@ def _regular_step(positions: np.ndarray, normal: np.ndarray, folder: Path) -> fl
             remedy="Reformat the series without tilt at the scanner's workstation.",
         )
     return float((along[-1] - along[0]) / (len(along) - 1))
+
+
+def _without_pixels(item: Dataset) -> Dataset:
+    """The header alone, so that a series is not held as bytes, as pixels and as values at once."""
+    return Dataset({tag: element for tag, element in item.items() if tag != "PixelData"})
 
 
 def _scaled(item: Dataset, path: Path) -> np.ndarray:

@@ -83,7 +83,7 @@ def paired(ct: Study, pet: Study, how: Pairing | None = None) -> Study:
     kvp = _kvp(ct, how.kvp)
     within = common_grid(uptake.grid, hounsfield.grid)
     grid = within if how.spacing_mm is None else within.resampled(how.spacing_mm)
-    volumes = {"ct": averaged(_without_padding(hounsfield), grid, outside=AIR_HU), "pet": averaged(uptake, grid)}
+    volumes = {"ct": averaged(without_padding(hounsfield), grid, outside=AIR_HU), "pet": averaged(uptake, grid)}
     if "lesion" in pet:
         share = averaged(_marked(pet["lesion"]), grid)
         volumes["lesion"] = _marked(share)
@@ -236,7 +236,8 @@ def _marked(labels: Volume) -> Volume:
     return labels.with_data((labels.data >= 0.5).to(torch.float32))
 
 
-def _without_padding(ct: Volume) -> Volume:
+def without_padding(ct: Volume) -> Volume:
+    """`ct` with air where the scanner reconstructed nothing."""
     return ct.with_data(torch.where(ct.data < PADDING_BELOW_HU, ct.data.new_tensor(AIR_HU), ct.data))
 
 

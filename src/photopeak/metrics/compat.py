@@ -68,7 +68,7 @@ def slice_scores(estimate: Tensor, truth: Tensor, *, compat: str) -> dict[str, f
     e, t = (_rescaled(values / peak, convention) for values in (estimate, truth))
     rmse = (e - t).square().mean(dim=(1, 2)).sqrt()
     psnr = 20 * torch.log10(convention.data_range / rmse)
-    similarity = _similarity(e, t, convention.data_range).mean(dim=(1, 2))
+    similarity = flat_similarity(e, t, convention.data_range).mean(dim=(1, 2))
     return {"RMSE": float(rmse.mean()), "SSIM": float(similarity.mean()), "PSNR": float(psnr.mean())}
 
 
@@ -84,7 +84,7 @@ def _rescaled(fraction: Tensor, convention: Convention) -> Tensor:
     return convention.low + convention.data_range * large.double()
 
 
-def _similarity(x: Tensor, y: Tensor, data_range: float) -> Tensor:
+def flat_similarity(x: Tensor, y: Tensor, data_range: float) -> Tensor:
     """SSIM [slice, row, column] (Wang et al. 2004) with a flat 7 x 7 window and sample variances, inside the border."""
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     unbiased = WINDOW**2 / (WINDOW**2 - 1)

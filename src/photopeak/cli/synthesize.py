@@ -1,0 +1,271 @@
+"""``photopeak synthesize``: a CT in; an FDG PET that it suggests, in SUV, with its uncertainty and a report out."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import typer
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from photopeak.core import Study
+    from photopeak.evaluate.domain import Check
+
+REPORT, LOG = "report.html", "log.txt"
+USUAL_METHOD, USUAL_SAMPLES = "cpdm_pet", 4
+NETWORKS = ("net", "generator")
+"""What methods call the network that is asked once for each chunk of slices, step and sample."""
+ESTIMATED = {"pet": "FDG PET estimated", "pet_sd": "Standard deviation of FDG PET as estimated several times"}
+Format = Literal["nifti", "dicom"]
+
+
+def command(
+    source: Annotated[
+        Path, typer.Argument(metavar="CT", help="Folder of one CT series (DICOM), or a NIfTI file in HU.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for PET, report and log.")],
+    method: Annotated[str | None, typer.Option(help=f"Method; {USUAL_METHOD}, or that of WEIGHTS.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights other than the shipped ones.")] = None,
+    kvp: Annotated[float | None, typer.Option(help="Tube voltage, where the header does not say it.")] = None,
+    samples: Annotated[int, typer.Option(help="Answers; their mean is PET, their spread its sd.")] = USUAL_SAMPLES,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps of a diffusion method.")] = None,
+    tv: Annotated[float | None, typer.Option(help="Smoothing from slice to slice (total variation), SUV.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
+    format: Annotated[str, typer.Option(help="nifti, or dicom: a PT series in the CT's study.")] = "nifti",
+    anyway: Annotated[bool, typer.Option("--anyway", help="Answer beyond the hard limits too, and say so.")] = False,
+) -> None:
+    """Estimate an FDG PET from a CT. FDG uptake is not determined by CT: research on what a network makes of it."""
+    from photopeak.core.errors import BadArgument
+    from photopeak.io.ct_source import read_ct_source
+
+    if format not in get_args(Format):
+        raise BadArgument(f"--format {format}", needed=" or ".join(get_args(Format)), remedy="Use one of these.")
+    if format == "dicom" and not source.is_dir():
+        raise BadArgument(
+            f"--format dicom of {source}, which is no DICOM folder",
+            needed="the CT series that tells patient, study and frame of reference",
+            remedy="Leave out --format, or give the series.",
+        )
+    require_new(out)
+    using = {"samples": samples, "seed": seed, "steps": steps, "tv": tv}
+    made = ready(method, weights, {key: value for key, value in using.items() if value is not None})
+    synthesize(read_ct_source(source, kvp=kvp), made, out, dicom=source if format == "dicom" else None, anyway=anyway)
+    typer.echo(f"{out / REPORT}")
+
+
+def synthesize(study: "Study", method: Any, out: Path, *, dicom: Path | None = None, anyway: bool = False) -> "Study":
+    """Estimate "pet" from "ct" of a study and write everything into `out`, which appears whole or not at all.
+
+    Parameters
+    ----------
+    study : with "ct" in HU and facts["kvp"].
+    method : a ready PetSlices method.
+    dicom : folder of the CT series; PET is then written as PT series in its study, otherwise as NIfTI.
+    anyway : answer beyond the hard limits too.
+
+    Returns
+    -------
+    the study with "ct" averaged over the PET's voxels, "pet" and "pet_sd".
+
+    Raises
+    ------
+    OutOfDomain : the CT shows too little of a body.
+    BadValues : an answer without uptake, as that of an untrained network.
+    GridMismatch : an oblique CT, or one of fewer than eight PET voxels along an axis.
+    BadArgument : `out` exists.
+    """
+    from photopeak.evaluate.ct_field import dose_check, field_checks
+    from photopeak.evaluate.domain import require_answerable
+    from photopeak.io.atomic import beside
+    from photopeak.io.ct_source import in_voxels
+
+    out = require_new(out)
+    checks = field_checks(study["ct"])
+    if not anyway:
+        require_answerable(checks)
+    study = study.only("ct").add({"ct": in_voxels(study["ct"], method.feed.voxel_mm)}, _averaged(method))
+    study = _answered(study, method)
+    checks.append(dose_check(study["pet"], study["ct"]))
+    warnings = _warnings(study, method, checks)
+    told = provenance(study, method)
+    with beside(out) as partial:
+        partial.mkdir()
+        _write_images(study, partial, dicom, method, told)
+        _write_report(study, partial / REPORT, warnings, told, checks)
+        _write_log(study, partial / LOG, warnings, told, checks)
+    for line in (*(f"warning: {warning}" for warning in warnings), *map(str, checks)):
+        typer.echo(line)
+    return study
+
+
+def require_new(out: Path) -> Path:
+    """`out`, absolute, if nothing is there."""
+    from photopeak.core.errors import BadArgument
+
+    if out.exists():
+        raise BadArgument(
+            f"{out}, which exists", needed="a new folder", remedy="Choose another name, or move away what is there."
+        )
+    return out.resolve()
+
+
+def ready(name: str | None, weights: Path | None, using: Mapping[str, Any]) -> Any:
+    """A method that makes PET from CT, with its card.
+
+    Parameters
+    ----------
+    name : the usual one, or that of the weights, unless given.
+    using : settings of use; steps of a method that takes none are refused.
+
+    Raises
+    ------
+    BadArgument : another kind of method, one whose answers are no SUV, a setting that it does not have, or no weights.
+    BadCheckpoint : weights without a card.
+    """
+    from photopeak.core.errors import BadArgument, BadCheckpoint
+    from photopeak.learn.checkpoint import load_checkpoint
+    from photopeak.methods import method, method_class
+
+    if name is None:
+        name = USUAL_METHOD if weights is None else str(load_checkpoint(weights)[1].get("method"))
+    kind = method_class(name)
+    if kind.reads != ("ct",) or not {"pet", "pet_sd"} <= set(kind.writes):
+        raise BadArgument(f"method {name}", needed="one that makes PET from CT", remedy=f"Use {USUAL_METHOD}.")
+    made: Any = method(name, weights, **using)
+    if getattr(made.feed, "per_slice", False):
+        raise BadArgument(
+            f"weights of {name} that give each slice its own scale",
+            needed="answers in SUV",
+            remedy='Train it without compat="cpdm".',
+        )
+    if "training" not in made.card:
+        raise BadCheckpoint(
+            f"weights of {name} without a card",
+            needed="what they were trained on",
+            remedy="Train with photopeak train.",
+        )
+    return made
+
+
+def provenance(study: "Study", method: Any) -> dict[str, str]:
+    """How the PET was made, for the report, the log and DICOM."""
+    from photopeak import __version__
+
+    trained = method.card["training"]
+    return {
+        "photopeak": __version__,
+        "method": method.name,
+        **{key: str(value) for key, value in method.settings().items()},
+        "trained on": f"{trained['studies']} scans, {trained['seconds']} s",
+        "tube voltage": f"{study.facts['kvp']:g} kVp",
+        **{f"input {key}": str(value) for key, value in study.facts.get("dicom", {}).items()},
+    }
+
+
+def _averaged(method: Any) -> Any:
+    from photopeak.core import Step
+
+    return Step(("ct",), "mean in voxels", ("ct",), {"voxel_mm": tuple(method.feed.voxel_mm)})
+
+
+def _answered(study: "Study", method: Any) -> "Study":
+    """The method's answer, with a bar that moves as its network is asked; one without any uptake is an error."""
+    from photopeak.core.errors import BadValues
+
+    made: Study
+    with _bar(method.name, _evaluations(method, study["ct"].grid.shape[0])) as advance:
+        hook = _network(method).register_forward_hook(lambda *_: advance())
+        try:
+            made = method(study)
+        finally:
+            hook.remove()
+    if not bool(made["pet"].data.any()):
+        raise BadValues(f"{method.name} that finds no uptake anywhere", needed="a trained network", remedy="Train it.")
+    return made
+
+
+def _network(method: Any) -> "Module":
+    """What is asked for each chunk of slices: the player of that name, or the largest of its parts."""
+    from torch import nn
+
+    found: Module = next(p for name, p in method.players.named_children() if name in NETWORKS)
+    while isinstance(found, nn.ModuleDict):
+        found = max(found.children(), key=lambda part: sum(w.numel() for w in part.parameters()))
+    return found
+
+
+def _evaluations(method: Any, depth: int) -> int:
+    """How often the network will be asked for `depth` slices."""
+    from photopeak.methods.slice_method import NETWORK_ITEMS
+
+    return int(method.samples * getattr(method, "steps", 1) * -(-depth // NETWORK_ITEMS))
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Any]:
+    from rich.progress import Progress
+
+    with Progress(transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _has_spread(study: "Study") -> bool:
+    return bool(study["pet_sd"].data.any())
+
+
+def _written(study: "Study") -> tuple[str, ...]:
+    """The volumes that are worth a file: one sample has no spread."""
+    return ("pet", "pet_sd") if _has_spread(study) else ("pet",)
+
+
+def _warnings(study: "Study", method: Any, checks: "list[Check]") -> list[str]:
+    found = [f"Beyond a hard limit and answered all the same: {c}." for c in checks if c.verdict == "refused"]
+    found += [f"Unusual: {check}." for check in checks if check.verdict == "unusual"]
+    if method.card.get("cohort", {}).get("simulated") and not study.facts.get("simulated"):
+        found.append("The method was trained on simulated people only, and real ones differ.")
+    if not _has_spread(study):
+        found.append(f"No uncertainty: {method.name} gave one answer, or the same one each time.")
+    elif "calibration" not in method.card:
+        found.append("The sd is the spread of samples alone: it was not calibrated, and is likely too small.")
+    return found
+
+
+def _write_images(study: "Study", folder: Path, dicom: Path | None, method: Any, told: Mapping[str, str]) -> None:
+    from photopeak.io.nifti import write_nifti
+
+    for number, name in enumerate(_written(study), start=1):
+        if dicom is None:
+            write_nifti(study[name], folder / f"{name}.nii.gz")
+            continue
+        from photopeak.io.dicom_pt_write import RESEARCH, write_pt_derived
+
+        write_pt_derived(
+            study[name],
+            dicom,
+            folder / "dicom" / name,
+            series_description=f"{RESEARCH} {method.name} {name.upper().replace('_', ' ')} NOT FOR DIAGNOSIS",
+            derivation=f"{ESTIMATED[name]} from CT by {method.name}, a network; nothing was injected or measured, and "
+            "FDG uptake is not determined by CT",
+            contributing=told,
+            series_number=9000 + number,
+        )
+
+
+def _write_report(
+    study: "Study", path: Path, warnings: list[str], told: Mapping[str, str], checks: "list[Check]"
+) -> None:
+    from photopeak.evaluate.pet_report import write_pet_report
+
+    write_pet_report(study, path, warnings=warnings, provenance=told, checks=checks)
+
+
+def _write_log(study: "Study", path: Path, warnings: list[str], told: Mapping[str, str], checks: "list[Check]") -> None:
+    from photopeak.cli import NOTICE
+    from photopeak.evaluate.pet_report import UNDETERMINED
+
+    lines = [NOTICE, UNDETERMINED, *(f"warning: {w}" for w in warnings), *map(str, checks)]
+    lines += [*(f"{key}: {value}" for key, value in told.items()), str(study)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,92 @@
+"""CT to PET: the plan of its benchmark, which scan is pictured, and what its record has besides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+from photopeak.core import Study
+from photopeak.core.errors import BadArgument, MissingInput
+from photopeak.evaluate.benchmark import Plan, Run
+from photopeak.evaluate.pet_scores import lesions_of
+from photopeak.metrics.lpips import BACKBONES
+
+MEASURED = "measured PET"
+"""The row of the scanner's own image with its noise: what no method that is trained on such images need beat."""
+TRUTHS = ("pet_clean", "pet")
+IMPORTED_KEYS = frozenset({"truths", "volumes"})
+
+
+@dataclass(frozen=True)
+class Ct2PetPlan(Plan):
+    """A benchmark of every entry on every person's CT.
+
+    Parameters
+    ----------
+    truths : PETs that answers are compared with; "pet" of the scanner, "pet_clean" of a simulation.
+    lpips : whose features it compares, "vgg" as the paper or "alexnet".
+    features : labels of entries whose denoisers' features are drawn, as in the paper's Figure 4.
+    imported : "truths" and "volumes" in place of the plan's where the cohort is a hospital's, which has no image
+        without noise.
+    others : as for Plan.
+
+    Raises
+    ------
+    BadArgument : features of an entry that is not there or does not answer, another LPIPS, or other keys of `imported`.
+    """
+
+    truths: tuple[str, ...] = TRUTHS
+    lpips: str = "vgg"
+    features: tuple[str, ...] = ()
+    imported: Mapping[str, Any] = field(default_factory=lambda: {"truths": ["pet"], "volumes": {}})
+    uncorrected: ClassVar[str] = MEASURED
+    quick_keys: ClassVar[frozenset[str]] = Plan.quick_keys | {"lpips"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "features", tuple(self.features))
+        answering = [entry.label for entry in self.entries if entry.answers]
+        ships = [entry.label for entry in self.entries if entry.ships]
+        if ships:
+            raise BadArgument(
+                f"{ships[0]} that ships", needed="entries that do not", remedy="The card of one is that of a heart's."
+            )
+        strange = [label for label in self.features if label not in answering]
+        if strange:
+            raise BadArgument(f"features of {strange[0]!r}", needed="entries that answer", remedy="Check the spelling.")
+        if self.lpips not in BACKBONES:
+            raise BadArgument(f"lpips {self.lpips!r}", needed=" or ".join(BACKBONES), remedy="Use one of these.")
+        if set(self.imported) != IMPORTED_KEYS or not self.imported["truths"]:
+            raise BadArgument(
+                f"[imported] with {', '.join(sorted(self.imported)) or 'nothing'}",
+                needed="truths and volumes",
+                remedy='Such as truths = ["pet"], volumes = {}.',
+            )
+
+    def only(self, labels: Sequence[str]) -> Self:
+        """As for Plan; features are drawn of those that stay."""
+        kept = super(Ct2PetPlan, replace(self, features=())).only(labels)
+        names = {entry.label for entry in kept.entries}
+        return replace(kept, features=tuple(label for label in self.features if label in names))
+
+    def runs(self) -> tuple[Run, ...]:
+        """As for Plan; the scanner's own image is not compared with itself."""
+        runs = super().runs()
+        return runs if set(self.truths) - {"pet"} else runs[1:]
+
+    def on(self, about: Mapping[str, Any]) -> Self:
+        """The plan for a cohort of which the manifest says this."""
+        if about.get("simulated"):
+            return self
+        return replace(self, truths=tuple(self.imported["truths"]), volumes=dict(self.imported["volumes"]))
+
+
+def pictured(scans: Mapping[str, Study]) -> str:
+    """The scan that is drawn: that with the most voxels in lesions, or the first where there are none.
+
+    Raises
+    ------
+    MissingInput : there is no scan.
+    """
+    if not scans:
+        raise MissingInput("no scan", needed="one or more to draw", remedy="Score a split that has scans.")
+    return max(scans, key=lambda name: sum(int(lesion.sum()) for lesion in lesions_of(scans[name])))

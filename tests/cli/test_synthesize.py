@@ -1,0 +1,226 @@
+"""``photopeak synthesize``: CT to SUV, NIfTI or DICOM, honest about what it is, and every refusal."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import torch
+from torch import Tensor, nn
+
+from photopeak.cli.synthesize import command, ready, synthesize
+from photopeak.core import HU, SUV, Grid, Step, Study, Volume
+from photopeak.core.errors import BadArgument, BadCheckpoint, BadValues, GridMismatch, MissingInput, OutOfDomain
+from photopeak.evaluate.pet_report import UNDETERMINED
+from photopeak.io.dicom_ct_write import write_ct
+from photopeak.io.dicom_pt import Told, read_pt
+from photopeak.io.dicom_scan import SimulatedScan
+from photopeak.io.nifti import read_nifti, write_nifti
+from photopeak.learn.learned import Batch
+from photopeak.methods.pet_slices import PetSlices
+from photopeak.methods.slice_method import in_chunks, middle
+from photopeak.methods.unet import UNetPet
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+GRID = Grid.regular((70, 44, 48), (5.0, 8.0, 8.0), centre_mm=(12.0, -30.0, 210.0))
+CARD = {"training": {"studies": 3, "seconds": 9}, "cohort": {"simulated": True}}
+
+
+def torso() -> Volume:
+    """A cylinder of water with noise and a lung."""
+    points = GRID.points() - GRID.centre_mm
+    across = np.hypot(points[..., 0], points[..., 1])
+    hu = np.where(across < 130, np.where((across < 60) & (points[..., 2] > 0), -800.0, 40.0), -1000.0)
+    return Volume.from_numpy(hu + np.random.default_rng(3).normal(0, 8, GRID.shape).clip(-20, 20), GRID, HU)
+
+
+def study() -> Study:
+    return Study("torso", facts={"kvp": 120.0}).add({"ct": torso()}, Step(("ct",), "read_ct"))
+
+
+def short_study() -> Study:
+    """The lowest 95 mm of it."""
+    data = torso().data[:19]
+    thin = Volume(data, Grid.regular(tuple(data.shape), (5.0, 8.0, 8.0)), HU)
+    return study().add({"ct": thin}, Step(("ct",), "cut"))
+
+
+class Warm(PetSlices):
+    """SUV 1 in tissue, SUV 0 in air, each answer off by a factor."""
+
+    name = "warm"
+
+    def __init__(self, feed: dict[str, Any] | None = None) -> None:
+        super().__init__(feed)
+        self.players = nn.ModuleDict({"net": nn.Identity()})
+        self.card = CARD
+
+    def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+        yield "net", batch["target"].sum()
+
+    def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
+        tissue = in_chunks(lambda batch: self.players["net"](middle(batch["given"])), condition)[:, 0] > -0.3
+        factor = 1 + 0.1 * float(torch.randn((), generator=generator))
+        return self.feed.suv_to_network(factor * tissue)
+
+
+@pytest.fixture
+def ct_folder(tmp_path: Path) -> Path:
+    scan = SimulatedScan("0009", "", "0" * 64, {"sex": "F", "weight_kg": 61.0})
+    write_ct(torso(), tmp_path / "ct", scan, description="CT", kvp=120, series_number=3, origin="test")
+    return tmp_path / "ct"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network of random weights with a card."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("pet") / "unet_pet.safetensors"
+    method = UNetPet(channels=(8, 24), fold=4)
+    method.use_weights({k: v + 0.1 * torch.randn(v.shape) for k, v in method.players.state_dict().items()})
+    method.save(path, card=CARD)
+    return path
+
+
+def test_suv_on_pet_voxels_with_spread_report_and_log(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = synthesize(study(), Warm().using(samples=4), out)
+    assert {p.name for p in out.iterdir()} == {"pet.nii.gz", "pet_sd.nii.gz", "report.html", "log.txt"}
+    pet = read_nifti(out / "pet.nii.gz", SUV)
+    assert pet.grid.spacing_mm == pytest.approx((5.0, 4.0, 4.0))
+    assert pet.grid.same_as(made["pet"].grid, tolerance_mm=1e-2)
+    np.testing.assert_allclose(pet.grid.centre_mm, GRID.centre_mm, atol=1e-3)
+    tissue = made["ct"].data > 0
+    assert float(pet.data[tissue].mean()) == pytest.approx(1.0, abs=0.15)
+    assert float(pet.data[made["ct"].data < -900].max()) < 0.05
+    assert 0.02 < float(made["pet_sd"].data[tissue].mean()) < 0.3
+    report, log = (out / "report.html").read_text(), (out / "log.txt").read_text()
+    for text in (report, log):
+        assert "FDG uptake is not determined by CT" in text
+        assert "not calibrated" in text
+        assert "simulated people only" in text
+    assert UNDETERMINED in log
+    assert "method: warm" in log
+    assert "120 kVp" in log
+
+
+def test_one_answer_has_no_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    synthesize(study(), Warm(), tmp_path / "out")
+    assert not (tmp_path / "out" / "pet_sd.nii.gz").exists()
+    assert "No uncertainty" in capsys.readouterr().out
+
+
+def test_an_untrained_network_answers_nothing_and_nothing_is_written(tmp_path: Path) -> None:
+    untrained = UNetPet(channels=(8, 24), fold=4)
+    untrained.card = CARD
+    with pytest.raises(BadValues, match="no uptake"):
+        synthesize(study(), untrained, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pt_series_in_the_study_of_the_ct(ct_folder: Path, dciodvfy: str, tmp_path: Path) -> None:
+    from photopeak.io.ct_source import read_ct_source
+
+    made = synthesize(read_ct_source(ct_folder), Warm().using(samples=2), tmp_path / "out", dicom=ct_folder)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"dicom", "report.html", "log.txt"}
+    source = pydicom.dcmread(next(ct_folder.iterdir()))
+    series = set()
+    for name in ("pet", "pet_sd"):
+        folder = tmp_path / "out" / "dicom" / name
+        first = next(folder.iterdir())
+        told = subprocess.run([dciodvfy, str(first)], capture_output=True, text=True, check=False)
+        assert (told.stdout + told.stderr).split() == ["PETImage"]
+        again = read_pt(folder, told=Told(attenuation_corrected=True))["pet"]
+        assert again.grid.same_as(made[name].grid)
+        np.testing.assert_allclose(again.numpy(), made[name].numpy(), atol=1e-4)
+        dataset = pydicom.dcmread(first)
+        assert dataset.FrameOfReferenceUID == source.FrameOfReferenceUID
+        assert dataset.ImageType[0] == "DERIVED"
+        assert dataset.SeriesDescription.startswith("AI-PET RESEARCH warm")
+        assert dataset.SeriesDescription.endswith("NOT FOR DIAGNOSIS")
+        assert "not determined by CT" in dataset.DerivationDescription
+        series.add(dataset.SeriesInstanceUID)
+    assert len(series) == 2
+
+
+def test_the_command_from_file_to_files(run: Run, weights: Path, tmp_path: Path) -> None:
+    source = write_nifti(torso(), tmp_path / "ct.nii.gz")
+    done = run("synthesize", source, "--weights", weights, "--kvp", 120, "--samples", 1, "-o", tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    assert "report.html" in done.stdout
+    assert "length along the body: 350 mm" in done.stdout
+    assert nibabel.load(tmp_path / "one" / "pet.nii.gz").shape == (96, 88, 70)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        (("unet_pet", None, {}), BadArgument, "no shipped weights"),
+        (("concord", None, {}), BadArgument, "PET from CT"),
+        (("nothing", None, {}), BadArgument, "nothing"),
+        ((None, "weights", {"steps": 5}), BadArgument, "steps"),
+        ((None, "bare", {}), BadCheckpoint, "card"),
+    ],
+)
+def test_what_is_no_ready_method_is_refused(
+    options: Any, error: type[Exception], told: str, weights: Path, tmp_path: Path
+) -> None:
+    name, kind, using = options
+    UNetPet(channels=(8, 24), fold=4).save(tmp_path / "bare.safetensors")
+    files = {"weights": weights, "bare": tmp_path / "bare.safetensors", None: None}
+    with pytest.raises(error, match=told):
+        ready(name, files[kind], using)
+
+
+def test_the_method_is_that_of_the_weights(weights: Path) -> None:
+    made = ready(None, weights, {"samples": 2, "tv": 0.1})
+    assert (made.name, made.samples, made.tv) == ("unet_pet", 2, 0.1)
+
+
+def test_nothing_is_written_where_the_ct_is_too_short_or_oblique_or_out_exists(tmp_path: Path) -> None:
+    thin = torso().data[:19]
+    short = study().add(
+        {"ct": Volume(thin, Grid.regular(tuple(thin.shape), (5.0, 8.0, 8.0)), HU)}, Step(("ct",), "cut")
+    )
+    with pytest.raises(OutOfDomain, match="95 mm"):
+        synthesize(short, Warm(), tmp_path / "out")
+    matrix = GRID.matrix
+    matrix[:3, :3] = matrix[:3, :3] @ np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
+    turned = Volume(torso().data, Grid(GRID.shape, tuple(map(tuple, matrix))), HU)
+    with pytest.raises(GridMismatch, match="oblique"):
+        synthesize(study().add({"ct": turned}, Step(("ct",), "turned")), Warm(), tmp_path / "out")
+    with pytest.raises(MissingInput):
+        synthesize(Study("empty", facts={"kvp": 120.0}), Warm(), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BadArgument, match="which exists"):
+        synthesize(study(), Warm(), tmp_path / "out")
+
+
+def test_anyway_answers_and_says_so(tmp_path: Path) -> None:
+    thin = torso().data[:19]
+    short = study().add(
+        {"ct": Volume(thin, Grid.regular(tuple(thin.shape), (5.0, 8.0, 8.0)), HU)}, Step(("ct",), "cut")
+    )
+    synthesize(short, Warm(), tmp_path / "out", anyway=True)
+    assert (
+        "Beyond a hard limit and answered all the same: length along the body"
+        in (tmp_path / "out" / "report.html").read_text()
+    )
+
+
+def test_options_that_contradict_are_refused(weights: Path, ct_folder: Path, tmp_path: Path) -> None:
+    nifti, out = write_nifti(torso(), tmp_path / "ct.nii.gz"), tmp_path / "out"
+    with pytest.raises(BadArgument, match="no DICOM folder"):
+        command(nifti, out, weights=weights, kvp=120, format="dicom")
+    with pytest.raises(BadArgument, match="--format png"):
+        command(nifti, out, weights=weights, kvp=120, format="png")
+    with pytest.raises(BadArgument, match="header knows"):
+        command(ct_folder, out, weights=weights, kvp=100)
+    assert not out.exists()
+    with pytest.raises(BadArgument, match="which exists"):
+        command(nifti, weights, weights=weights, kvp=120)

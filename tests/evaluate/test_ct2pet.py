@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+import torch
+
+from photopeak.core import FACTOR, Grid, Study, Volume
+from photopeak.core.errors import BadArgument, MissingInput
+from photopeak.evaluate.benchmark import read_plan
+from photopeak.evaluate.ct2pet import MEASURED, Ct2PetPlan, pictured
+
+ENTRIES = [
+    {"label": "map", "method": "attention", "answers": False},
+    {"label": "a", "method": "cpdm_pet", "map": "map", "tables": ["cpdm 4"]},
+    {"label": "b", "method": "bbdm_pet", "tables": ["cpdm 4"]},
+]
+
+
+def plan(**more: Any) -> Ct2PetPlan:
+    found = read_plan({"reference": "a", "entry": ENTRIES, **more}, Ct2PetPlan)
+    assert isinstance(found, Ct2PetPlan)
+    return found
+
+
+def test_the_scanners_image_comes_first_but_not_against_itself() -> None:
+    names = [run.name for run in plan().runs()]
+    assert names == [MEASURED, "map", "a", "b"]
+    assert [run.name for run in plan(truths=["pet"]).runs()] == ["map", "a", "b"]
+
+
+def test_a_hospitals_cohort_has_no_image_without_noise() -> None:
+    made = plan(volumes={"pet": "pet_clean"})
+    assert made.on({"simulated": True}) is made
+    real = made.on({"imported": True, "format": "nifti"})
+    assert (real.truths, real.volumes) == (("pet",), {})
+    assert made.truths == ("pet_clean", "pet")
+
+
+def test_features_follow_the_entries_that_stay() -> None:
+    made = plan(features=["a", "b"], quick={"lpips": "alexnet", "budget": {"max_steps": 1}})
+    assert made.only(["a"]).features == ("a",)
+    quick = made.quickly()
+    assert (quick.features, quick.lpips, quick.budget["max_steps"]) == (("a", "b"), "alexnet", 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"features": ["c"]}, "features of 'c'"),
+        ({"features": ["map"]}, "features of 'map'"),
+        ({"lpips": "resnet"}, "lpips"),
+        ({"imported": {"truths": ["pet"]}}, "imported"),
+        ({"imported": {"truths": [], "volumes": {}}}, "imported"),
+        ({"entry": [ENTRIES[2] | {"label": "a", "ships": True}]}, "ships"),
+        ({"quick": {"settings": []}}, "quick"),
+    ],
+)
+def test_refusals(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadArgument, match=words):
+        plan(**more)
+
+
+def test_the_scan_with_most_lesion_is_pictured() -> None:
+    grid = Grid.regular((2, 3, 4), 4.0)
+
+    def study(voxels: int) -> Study:
+        labels = torch.zeros(24)
+        labels[:voxels] = 1
+        return Study("p", {"lesion": Volume(labels.reshape(2, 3, 4), grid, FACTOR)})
+
+    assert pictured({"a": study(0), "b": study(5), "c": study(3)}) == "b"
+    assert pictured({"a": Study("a"), "b": Study("b")}) == "a"
+    with pytest.raises(MissingInput):
+        pictured({})
