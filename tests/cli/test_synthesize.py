@@ -21,6 +21,7 @@ from photopeak.io.dicom_pt import Told, read_pt
 from photopeak.io.dicom_scan import SimulatedScan
 from photopeak.io.nifti import read_nifti, write_nifti
 from photopeak.learn.learned import Batch
+from photopeak.methods import method_class
 from photopeak.methods.pet_slices import PetSlices
 from photopeak.methods.slice_method import in_chunks, middle
 from photopeak.methods.unet import UNetPet
@@ -182,12 +183,8 @@ def test_the_method_is_that_of_the_weights(weights: Path) -> None:
 
 
 def test_nothing_is_written_where_the_ct_is_too_short_or_oblique_or_out_exists(tmp_path: Path) -> None:
-    thin = torso().data[:19]
-    short = study().add(
-        {"ct": Volume(thin, Grid.regular(tuple(thin.shape), (5.0, 8.0, 8.0)), HU)}, Step(("ct",), "cut")
-    )
     with pytest.raises(OutOfDomain, match="95 mm"):
-        synthesize(short, Warm(), tmp_path / "out")
+        synthesize(short_study(), Warm(), tmp_path / "out")
     matrix = GRID.matrix
     matrix[:3, :3] = matrix[:3, :3] @ np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]])
     turned = Volume(torso().data, Grid(GRID.shape, tuple(map(tuple, matrix))), HU)
@@ -202,15 +199,25 @@ def test_nothing_is_written_where_the_ct_is_too_short_or_oblique_or_out_exists(t
 
 
 def test_anyway_answers_and_says_so(tmp_path: Path) -> None:
-    thin = torso().data[:19]
-    short = study().add(
-        {"ct": Volume(thin, Grid.regular(tuple(thin.shape), (5.0, 8.0, 8.0)), HU)}, Step(("ct",), "cut")
-    )
-    synthesize(short, Warm(), tmp_path / "out", anyway=True)
+    synthesize(short_study(), Warm(), tmp_path / "out", anyway=True)
     assert (
         "Beyond a hard limit and answered all the same: length along the body"
         in (tmp_path / "out" / "report.html").read_text()
     )
+
+
+@pytest.mark.parametrize("name", ["upgan", "ddib", "sdedit"])
+def test_methods_of_several_networks_answer_too(name: str, tmp_path: Path) -> None:
+    kind: Any = method_class(name)
+    torch.manual_seed(0)
+    method = kind({"voxel_mm": [5.0, 16.0, 16.0]}, channels=(8, 24))
+    method.card = CARD
+    with torch.no_grad():
+        for weight in method.players.parameters():
+            weight += 0.1 * torch.randn(weight.shape)
+    ready = method.using(steps=2) if hasattr(method, "steps") else method
+    synthesize(short_study(), ready, tmp_path / "out", anyway=True)
+    assert (tmp_path / "out" / "pet_sd.nii.gz").exists() == (name == "upgan")
 
 
 def test_options_that_contradict_are_refused(weights: Path, ct_folder: Path, tmp_path: Path) -> None:

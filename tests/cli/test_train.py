@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from photopeak.cli.benchmark import plan_of
-from photopeak.cli.train import planned_method, read_recipe
-from photopeak.core import Study
-from photopeak.core.errors import BadArgument
+from photopeak.cli.train import command, planned_method, read_recipe
+from photopeak.core import HU, SUV, Grid, Study, Volume
+from photopeak.core.errors import BadArgument, BadCheckpoint
 from photopeak.io import save, write_manifest
 from photopeak.methods import method_class
+from photopeak.methods.attention import Attention
 from photopeak.methods.indirect import Indirect
 from photopeak.methods.mean_acf import MeanFactor
 from photopeak.methods.padm import PADM
@@ -157,3 +158,24 @@ def test_a_map_is_for_concord_only(run: Run, cohort: Path, tmp_path: Path) -> No
     refused = run("train", tmp_path / "r.toml", cohort, "-o", tmp_path / "run", "--map", tmp_path / "map.safetensors")
     assert refused.returncode == 2
     assert "concord" in refused.stderr
+
+
+def test_a_run_is_not_gone_on_with_on_another_map(tmp_path: Path) -> None:
+    grid = Grid.regular((4, 8, 8), (5.0, 4.0, 4.0))
+    ct = torch.where(torch.arange(8) < 4, -1000.0, 40.0).expand(grid.shape)
+    volumes = {"ct": Volume(ct.contiguous(), grid, HU), "pet": Volume((ct > 0) * 1.0, grid, SUV)}
+    save(Study("body", volumes, facts={"kvp": 120.0}), tmp_path / "cohort" / "body")
+    write_manifest(tmp_path / "cohort", {"body": "train"}, about={"simulated": True})
+    maps = []
+    for number in range(2):
+        torch.manual_seed(number)
+        maps.append(tmp_path / f"map{number}.safetensors")
+        Attention(channels=(8, 24)).save(maps[-1], card={})
+    (tmp_path / "r.toml").write_text(
+        'method = "unet_pet"\nbudget = { max_steps = 1, batch_size = 1 }\n'
+        '[arguments]\nchannels = [8, 24]\nmaps = ["attention"]\nattention = { channels = [8, 24] }\n'
+    )
+    for _ in range(2):
+        command(str(tmp_path / "r.toml"), tmp_path / "cohort", tmp_path / "run", map=maps[0])
+    with pytest.raises(BadCheckpoint, match="stands_on"):
+        command(str(tmp_path / "r.toml"), tmp_path / "cohort", tmp_path / "run", map=maps[1])

@@ -154,6 +154,11 @@ def test_a_code_of_other_arguments(vqgan: VQGAN) -> None:
         BBDMLatent(FEED, code={**CODE, "codes": 64}, channels=(8, 24)).uses_code(vqgan)
 
 
+def test_weights_without_a_code_are_refused(bbdm: Any) -> None:
+    with pytest.raises(BadArgument, match="a vqgan with"):
+        BBDMLatent(FEED, code=CODE, channels=(8, 24)).uses_code(bbdm)
+
+
 def test_slices_that_cannot_be_halved_so_often() -> None:
     with pytest.raises(BadArgument, match="divisible by 8"):
         BBDMLatent({**FEED, "size": 20}, code=CODE, channels=(8, 16, 24))

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 REPORT, LOG = "report.html", "log.txt"
 USUAL_METHOD, USUAL_SAMPLES = "cpdm_pet", 4
-NETWORKS = ("net", "generator")
+NETWORKS = ("net", "generator", "generator0", "pet")
 """What methods call the network that is asked once for each chunk of slices, step and sample."""
-ESTIMATED = {"pet": "FDG PET estimated", "pet_sd": "Standard deviation of FDG PET as estimated several times"}
+ESTIMATED = {"pet": "FDG PET estimated", "pet_sd": "Standard deviation of FDG PET, by the method itself, estimated"}
 Format = Literal["nifti", "dicom"]
 
 
@@ -190,7 +190,8 @@ def _network(method: Any) -> "Module":
     """What is asked for each chunk of slices: the player of that name, or the largest of its parts."""
     from torch import nn
 
-    found: Module = next(p for name, p in method.players.named_children() if name in NETWORKS)
+    named = (player for name, player in method.players.named_children() if name in NETWORKS)
+    found: Module = next(named, method.players)
     while isinstance(found, nn.ModuleDict):
         found = max(found.children(), key=lambda part: sum(w.numel() for w in part.parameters()))
     return found
@@ -200,7 +201,8 @@ def _evaluations(method: Any, depth: int) -> int:
     """How often the network will be asked for `depth` slices."""
     from photopeak.methods.slice_method import NETWORK_ITEMS
 
-    return int(method.samples * getattr(method, "steps", 1) * -(-depth // NETWORK_ITEMS))
+    steps = getattr(method, "steps", 1) * getattr(method, "repeats", 1)
+    return int(method.samples * steps * -(-depth // NETWORK_ITEMS))
 
 
 @contextmanager
@@ -229,7 +231,7 @@ def _warnings(study: "Study", method: Any, checks: "list[Check]") -> list[str]:
     if not _has_spread(study):
         found.append(f"No uncertainty: {method.name} gave one answer, or the same one each time.")
     elif "calibration" not in method.card:
-        found.append("The sd is the spread of samples alone: it was not calibrated, and is likely too small.")
+        found.append("The sd is the method's own: it was not calibrated, and is likely too small.")
     return found
 
 

@@ -40,6 +40,7 @@ def command(
     from photopeak.core.errors import BadArgument
     from photopeak.evaluate.domain import training_domain
     from photopeak.io.cohort import open_cohort
+    from photopeak.io.store import file_sha256
     from photopeak.learn.loop import CHECKPOINT, Budget, fit
     from photopeak.methods import shipped_weights
     from photopeak.methods.heart_slices import HeartCube
@@ -60,9 +61,9 @@ def command(
     if initial is not None:
         start = shipped_weights(method.name) if initial == SHIPPED else Path(initial)
         method.use_weights(type(method).restored(start).players.state_dict())
-    for what, weights in (("map", map), ("code", code)):
-        if weights is not None:
-            _give(method, what, weights)
+    given = {what: weights for what, weights in (("map", map), ("code", code)) if weights is not None}
+    for what, weights in given.items():
+        _give(method, what, weights)
     everyone = open_cohort(cohort)
     studies = everyone.split("train").taking(plan["volumes"])
     typer.echo(f"{method.name}: {len(studies)} patients, {budget.max_seconds:g} s; cutting slices")
@@ -82,6 +83,8 @@ def command(
             "volumes": plan["volumes"],
             "licence": "Apache-2.0",
         }
+        if given:
+            card["stands_on"] = {what: file_sha256(weights) for what, weights in given.items()}
         if not isinstance(method, PetSlices):
             card["domain"] = training_domain(studies, voxel_mm=feed["voxel_mm"])
         fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch, keep=keep)
@@ -168,9 +171,12 @@ def _give(method: Any, what: str, weights: Path) -> None:
     from photopeak.learn.checkpoint import load_checkpoint
     from photopeak.methods import method_class
 
-    take = {"map": "sees_with", "code": "uses_code"}[what]
+    take, users = {
+        "map": ("sees_with", "concord, or a CT-to-PET method with maps"),
+        "code": ("uses_code", "a method between latents"),
+    }[what]
     made = str(load_checkpoint(weights)[1].get("method"))
     kind: Any = method_class(made)
     if not hasattr(method, take) or not hasattr(kind, "restored"):
-        raise BadArgument(f"a {what} for {method.name}", needed="a method that stands on one", remedy=f"No --{what}.")
+        raise BadArgument(f"a {what} for {method.name}", needed=users, remedy=f"Leave out --{what}.")
     getattr(method, take)(kind.restored(weights))

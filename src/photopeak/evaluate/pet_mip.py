@@ -65,11 +65,9 @@ def uptake_figure(pet: Volume) -> bytes:
 
 
 def spread_figure(sd: Volume) -> bytes:
-    """Coronal and sagittal projection of the maximum of the samples' standard deviation [SUV]."""
+    """Coronal and sagittal projection of the maximum of the standard deviation [SUV]."""
     top = max(float(sd.require(SUV, name="sd").data.max()), 0.1)
-    return views_figure(
-        [_projected(sd, axis, (0.0, top), "spread") for axis in (CORONAL, SAGITTAL)], "sd of the samples, SUV"
-    )
+    return views_figure([_projected(sd, axis, (0.0, top), "spread") for axis in (CORONAL, SAGITTAL)], "sd, SUV")
 
 
 def planes_figure(ct: Volume, pet: Volume) -> bytes:

@@ -156,7 +156,7 @@ class LatentBridgeSlices(BridgeSlices):
 
     def uses_code(self, vqgan: VQGANSlices) -> None:
         """Take the code of a trained VQGAN; it stays as it is."""
-        mine, theirs = ({name: of.arguments[name] for name in ("feed", "code")} for of in (self, vqgan))
+        mine, theirs = ({name: of.arguments.get(name) for name in ("feed", "code")} for of in (self, vqgan))
         if mine != theirs:
             raise BadArgument(f"a vqgan with {theirs}", needed=f"{mine}", remedy="Give both the same arguments.")
         self.players["code"].load_state_dict(vqgan.code.state_dict())
