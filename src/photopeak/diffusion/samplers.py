@@ -44,7 +44,7 @@ def sample_bridge(
     x, clean = y, update or (lambda x0: x0)
     for time, earlier in itertools.pairwise(times):
         x0 = clean(estimate(x, time))
-        noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+        noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=generator.device).to(y)
         x = bridge.back(x, x0, y, time=time, earlier=earlier, noise=noise, eta=eta)
     return clean(estimate(x, times[-1]))
 
@@ -74,7 +74,7 @@ def sample_ddim(
     x, clean = start, update or (lambda x0: x0)
     for time, earlier in itertools.pairwise(times):
         x0 = clean(estimate(x, time))
-        noise = torch.randn(start.shape, generator=generator, dtype=start.dtype, device=start.device)
+        noise = torch.randn(start.shape, generator=generator, dtype=start.dtype, device=generator.device).to(start)
         x = diffusion.back(x, x0, time=time, earlier=earlier, noise=noise, eta=eta)
     return clean(estimate(x, times[-1]))
 
