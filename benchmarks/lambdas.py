@@ -4,7 +4,8 @@ python benchmarks/lambdas.py COHORT WEIGHTS [--persons 3] [--steps 8] [--write W
 
 Columns are searched one after the other, from the paper's fits: where sampling starts, the share of EM, the gradient,
 total variation. Counts and views share a row where they leave about as many counts. The least heart NRMSE over that of
-MLEM wins, geometric mean over persons and settings. One scan of each person of the validation split, stress and rest by turns.
+MLEM wins, geometric mean over persons and settings. One scan of each person of the validation split, stress and rest by
+turns.
 """
 
 import argparse

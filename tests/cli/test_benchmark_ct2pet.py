@@ -183,4 +183,8 @@ def test_the_recipe_is_a_plan() -> None:
             assert entry.arguments["attention"] == plan[entry.map or ""].arguments
         if entry.code is not None:
             assert entry.arguments["code"] == plan[entry.code].arguments["code"]
+            assert entry.arguments.get("feed") == plan[entry.code].arguments.get("feed")
+    published = plan["CPDM, published constants"]
+    assert plan[published.map or ""].arguments["compat"] == published.arguments["compat"] == "cpdm"
+    assert plan[published.code or ""].arguments["feed"] == {"per_slice": True}
     assert plan.quickly().lpips == "alexnet"

@@ -12,9 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photopeak.cli.synthesize import command, ready, synthesize
+from photopeak.cli.synthesize import asked_once, command, ready, synthesize
 from photopeak.core import HU, SUV, Grid, Step, Study, Volume
-from photopeak.core.errors import BadArgument, BadCheckpoint, BadValues, GridMismatch, MissingInput, OutOfDomain
+from photopeak.core.errors import (
+    BadArgument,
+    BadCheckpoint,
+    BadValues,
+    GridMismatch,
+    MissingGeometry,
+    MissingInput,
+    OutOfDomain,
+)
 from photopeak.evaluate.pet_report import UNDETERMINED
 from photopeak.io.dicom_ct_write import write_ct
 from photopeak.io.dicom_pt import Told, read_pt
@@ -218,6 +226,62 @@ def test_methods_of_several_networks_answer_too(name: str, tmp_path: Path) -> No
     ready = method.using(steps=2) if hasattr(method, "steps") else method
     synthesize(short_study(), ready, tmp_path / "out", anyway=True)
     assert (tmp_path / "out" / "pet_sd.nii.gz").exists() == (name == "upgan")
+
+
+CODE = {"channels": [8, 16], "residual": 1, "codes": 16}
+SMALL: dict[str, dict[str, Any]] = {
+    "unet_pet": {"channels": (8, 24)},
+    "medgan_pet": {"channels": (8, 8, 16), "critic_channels": 8},
+    "upgan": {"channels": (8, 24)},
+    "pix2pix_pet": {"width": 8, "depth": 4, "critic_width": 8, "critic_layers": 1},
+    "palette_pet": {"channels": (8, 24)},
+    "sdedit": {"channels": (8, 24)},
+    "ldm": {"channels": (8, 24), "code": CODE},
+    "bbdm_pet": {"channels": (8, 24), "code": CODE},
+    "cpdm_pet": {"channels": (8, 24), "code": CODE},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_only_what_draws_numbers_is_asked_again(name: str) -> None:
+    kind: Any = method_class(name)
+    method = kind(**SMALL[name])
+    method.use_weights(method.players.state_dict())
+    method = method.using(samples=4, seed=3, **({"steps": 2} if hasattr(method, "steps") else {}))
+    once = asked_once(method)
+    assert method.samples == 4
+    assert once.samples == (1 if name in ("unet_pet", "medgan_pet", "upgan") else 4)
+    assert {**once.settings(), "samples": 4} == method.settings()
+
+
+def test_a_method_without_chance_is_computed_once_and_says_so(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    answer = UNetPet.answer
+
+    def counted(self: UNetPet, condition: Batch, generator: torch.Generator) -> Tensor:
+        sizes.append(len(condition["given"]))
+        return answer(self, condition, generator)
+
+    monkeypatch.setattr(UNetPet, "answer", counted)
+    made = synthesize(short_study(), ready(None, weights, {"samples": 4}), tmp_path / "out", anyway=True)
+    assert sizes == [1, 19]
+    assert made.history[-1].settings["samples"] == 1
+    assert "samples: 1" in (tmp_path / "out" / "log.txt").read_text().splitlines()
+
+
+def test_a_ct_without_frame_of_reference_is_refused_before_anything_is_computed(
+    weights: Path, ct_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ct_folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        del dataset.FrameOfReferenceUID
+        dataset.save_as(path)
+    monkeypatch.setattr(UNetPet, "answer", lambda *_: pytest.fail("it was computed"))
+    with pytest.raises(MissingGeometry, match=r"\(0020,0052\)"):
+        command(ct_folder, tmp_path / "out", weights=weights, format="dicom")
+    assert not (tmp_path / "out").exists()
 
 
 def test_options_that_contradict_are_refused(weights: Path, ct_folder: Path, tmp_path: Path) -> None:

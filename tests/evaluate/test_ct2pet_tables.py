@@ -77,6 +77,26 @@ def test_ours_beside_the_published_numbers(record: dict[str, Any]) -> None:
     assert "LPIPS: " not in main
 
 
+def test_what_has_lost_suv_is_no_rival_and_has_no_cells_in_suv(record: dict[str, Any]) -> None:
+    label, alone = "published", "## In SUV, truth = pet_clean"
+    before = ct2pet_tables(record)
+    assert "No SUV" not in before
+    record["runs"][label] = {**record["runs"]["CPDM"], "label": label}
+    entry = {**record["entries"]["CPDM"], "arguments": {"compat": "cpdm", "maps": ["attention", "attenuation"]}}
+    record["entries"][label] = entry
+    text = ct2pet_tables(record)
+    assert row(part(text, "Table 4"), label)[3].startswith("270 (")
+    assert part(text, "Table 4").count(f"| {label} |") == 1
+    assert "- MAE: -50.0 % against Pix2Pix, the best of the others" in text
+    assert set(row(part(text, alone), label)[1:]) == {"-"}
+    assert set(row(text.split("### Bias")[1], label)[1:]) == {"-"}
+    assert f"No SUV: {label}, whose slices" in text
+    for other in TABLES:
+        assert row(part(text, alone), other) == row(part(before, alone), other)
+    entry["arguments"] = {"feed": {"per_slice": True}}
+    assert set(row(part(ct2pet_tables(record), alone), label)[1:]) == {"-"}
+
+
 def test_what_maps_do_is_said_either_way(record: dict[str, Any]) -> None:
     text = ct2pet_tables(record)
     lacks = row(part(text, "### What each map of CPDM does"), "CPDM over CPDM without attention")

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from photopeak.core import Study
-from photopeak.core.errors import BadArgument
+from photopeak.core.errors import BadArgument, MissingPackage
 from photopeak.core.random import stream
 from photopeak.learn.loop import Budget, fit
 from photopeak.methods.vqgan import VQGAN, Code, gradient_ratio, hinge
+from photopeak.metrics import lpips
+from photopeak.metrics.lpips import Lpips
 from photopeak.testing import check_method
 
 FEED = {"size": 16, "depth": 10, "neighbours": 1, "voxel_mm": 9.6}
@@ -139,3 +141,41 @@ def test_the_critics_weight_is_the_ratio_of_gradients() -> None:
 def test_slices_that_cannot_be_halved() -> None:
     with pytest.raises(BadArgument, match="divisible by 8"):
         VQGAN({**FEED, "size": 20}, code={**CODE, "channels": [8, 8, 8]})
+
+
+def _first_loss(perceptual: float) -> torch.Tensor:
+    torch.manual_seed(0)
+    vqgan = VQGAN(FEED, code=CODE, critic_channels=8, critic_weight=0.0, perceptual=perceptual)
+    vqgan.players.eval()
+    batch = {"given": _images(4).expand(-1, 3, -1, -1), "target": 3 * _images(4)}
+    player, loss = next(vqgan.turns(batch, stream(0, 0)))
+    assert player == "code"
+    return loss
+
+
+def test_the_perceptual_loss_is_added_by_its_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def distances(made: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.stack([made, images]))
+        return (made - images).square().mean(dim=(1, 2, 3))
+
+    monkeypatch.setattr(Lpips, "named", lambda name: distances)
+    without, with_it = _first_loss(0.0), _first_loss(0.5)
+    (images,) = seen
+    assert float(images.detach().abs().max()) == 1
+    added = 0.5 * float((images[0] - images[1]).detach().square().mean())
+    assert float((with_it - without).detach()) == pytest.approx(added, rel=1e-4)
+
+
+def test_a_perceptual_loss_that_is_not_installed_stops_training_alone(
+    vqgan: VQGAN, patient: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lpips, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackage, match="--no-deps"):
+        _first_loss(1.0)
+    asked = VQGAN(FEED, code=CODE, critic_channels=8, perceptual=1.0)
+    asked.save(tmp_path / "vqgan.safetensors")
+    assert "nac_code" in VQGAN.restored(tmp_path / "vqgan.safetensors")(patient).volumes
+    with pytest.raises(BadArgument, match="perceptual"):
+        VQGAN(FEED, code=CODE, perceptual=-1.0)

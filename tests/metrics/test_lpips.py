@@ -1,6 +1,7 @@
 import collections
 import hashlib
 import pickle
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from photopeak.core.errors import BadArgument, MissingPackage, ShapeMismatch, UnreadableFile
 from photopeak.metrics import lpips
-from photopeak.metrics.lpips import SCALE, SHIFT, Backbone, Convolution, Lpips, weights_file
+from photopeak.metrics.lpips import PACKAGE, SCALE, SHIFT, VERSION, Backbone, Convolution, Lpips, weights_file
 
 TOY = Backbone("toy.ckpt", "", "Toy_0", 2, (Convolution(padding=0, kept=True),))
 
@@ -73,6 +74,14 @@ def test_without_the_package_there_is_none(monkeypatch: pytest.MonkeyPatch) -> N
     assert weights_file("vgg") is None
     with pytest.raises(MissingPackage, match="--no-deps"):
         Lpips.named("vgg")
+
+
+def test_the_extra_is_the_package_whose_checksums_are_known() -> None:
+    root, pinned = Path(__file__).parents[2], f"{PACKAGE}=={VERSION}"
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"]["lpips"] == [pinned]
+    assert pinned in (root / "constraints.txt").read_text().splitlines()
+    assert f"pip install --no-deps {pinned}" in (root / "README.md").read_text()
 
 
 def test_bad_input(toy: Lpips) -> None:

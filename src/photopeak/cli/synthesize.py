@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -72,6 +73,7 @@ def synthesize(study: "Study", method: Any, out: Path, *, dicom: Path | None = N
     Raises
     ------
     OutOfDomain : the CT shows too little of a body.
+    MissingGeometry : DICOM is asked for, and the CT has no frame of reference.
     BadValues : an answer without uptake, as that of an untrained network.
     GridMismatch : an oblique CT, or one of fewer than eight PET voxels along an axis.
     BadArgument : `out` exists.
@@ -82,9 +84,12 @@ def synthesize(study: "Study", method: Any, out: Path, *, dicom: Path | None = N
     from photopeak.io.ct_source import in_voxels
 
     out = require_new(out)
+    if dicom is not None:
+        _require_frame(study, dicom)
     checks = field_checks(study["ct"])
     if not anyway:
         require_answerable(checks)
+    method = asked_once(method)
     study = study.only("ct").add({"ct": in_voxels(study["ct"], method.feed.voxel_mm)}, _averaged(method))
     study = _answered(study, method)
     checks.append(dose_check(study["pet"], study["ct"]))
@@ -147,6 +152,41 @@ def ready(name: str | None, weights: Path | None, using: Mapping[str, Any]) -> A
             remedy="Train with photopeak train.",
         )
     return made
+
+
+def asked_once(method: Any) -> Any:
+    """The method with one sample, if each would be the same: it draws no number for a slice of air."""
+    import torch
+
+    from photopeak.core.random import stream
+    from photopeak.learn.pet_feed import AIR
+
+    air = torch.full((1, method.feed.multiple, method.feed.multiple), AIR)
+    device = next((weight.device for weight in method.players.parameters()), air.device)
+    chance = stream(method.seed, 0)
+    before = chance.get_state()
+    method.require_parts()
+    method.players.eval()
+    with torch.inference_mode():
+        condition = method.condition({name: air for name in ("given", *method.maps)})
+        method.answer({name: value.to(device) for name, value in condition.items()}, chance)
+    if not torch.equal(chance.get_state(), before):
+        return method
+    once = copy(method)
+    once.samples = 1
+    return once
+
+
+def _require_frame(study: "Study", source: Path) -> None:
+    """Raise MissingGeometry before anything is computed, if no PT series can lie in the CT's frame."""
+    from photopeak.core.errors import MissingGeometry
+
+    if "frame_of_reference_sha256" not in study.facts.get("dicom", {}):
+        raise MissingGeometry(
+            f"{source} without Frame of Reference UID (0020,0052)",
+            needed="a CT that says in which frame of reference it lies, for --format dicom",
+            remedy="Export the series again, or leave out --format.",
+        )
 
 
 def provenance(study: "Study", method: Any) -> dict[str, str]:

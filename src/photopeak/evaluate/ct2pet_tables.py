@@ -2,7 +2,8 @@
 
 The unit is the person. Every cell is a mean with its 95 % bootstrap interval over persons, the same persons drawn for
 all cells; persons without lesions are left out of what is said of lesions. The published numbers are of other patients,
-of another scale and of larger networks: their order may be compared, not their size.
+of another scale and of larger networks: their order may be compared, not their size. A method that has lost SUV has
+cells in the paper's tables only, and is no rival there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ PUBLISHED_LEADING, LEADING = "MAE", "body MAE"
 HIGHER_IS_BETTER = frozenset({"SSIM", "PSNR"})
 SIGNIFICANT = 0.05
 ABOUT_MAPS = frozenset({"maps", "attention"})
+WITHOUT_SUV = frozenset({*PUBLISHED_UNITS, "lesions", "lesions shown"})
+"""What can be said where every slice has a scale of its own."""
 FEWEST_PERSONS = 2
 
 BOTH_MAPS = "{} with both maps"
@@ -60,6 +63,7 @@ def ct2pet_tables(record: Mapping[str, Any]) -> str:
     about = record["about"]
     parts = ["# Benchmark of CT to PET", _tier(record), *left_out(about)]
     first = rows_of(record, about["truths"][0])
+    lost = [label for label in first if _has_lost_suv(record, label)]
     parts += [f"## As in CPDM, Table 4: all methods; truth = {about['truths'][0]}", _published(record, first, MAIN)]
     parts += [_best_other(record, first)]
     parts += ["### What each map of CPDM does", _effects(first, _ablations(record, first), "the maps that it lacks")]
@@ -68,8 +72,9 @@ def ct2pet_tables(record: Mapping[str, Any]) -> str:
         parts += ["## As in CPDM, Table 5: both maps in other methods", _published(record, first, MAPS)]
         parts += [_effects(first, pairs, "both maps")]
     for truth in about["truths"]:
-        rows = rows_of(record, truth)
+        rows = _where_suv(record, rows_of(record, truth))
         parts += [f"## In SUV, truth = {truth}", _in_suv(rows, about["reference"]), _lesions_told(rows)]
+        parts += [f"No SUV: {', '.join(lost)}, whose slices have each a scale of its own."] if lost else []
         organs = [ORGAN_FIGURE.format(organ) for organ in record["organs"]]
         parts += [f"### Bias of SUVmean by organ [%], truth = {truth}" if organs else "Organs are not labelled here."]
         parts += [_table(rows, dict.fromkeys(organs, ""))] if organs else []
@@ -84,6 +89,25 @@ def rows_of(record: Mapping[str, Any], truth: str) -> Rows:
         if all(truth in scan["scores"] for scan in run["scans"].values())
     }
     return by_person(seeded({**record, "runs": runs}, lambda scan: scan["scores"][truth]), record["persons"])
+
+
+def _has_lost_suv(record: Mapping[str, Any], label: str) -> bool:
+    """Whether a row's method was trained on slices over their own maxima."""
+    arguments = record["entries"][label]["arguments"]
+    return arguments.get("compat") == "cpdm" or bool(arguments.get("feed", {}).get("per_slice"))
+
+
+def _where_suv(record: Mapping[str, Any], rows: Rows) -> Rows:
+    """The rows, without figures in SUV where a method has lost it."""
+    return {
+        label: {
+            person: {name: value for name, value in row.items() if name in WITHOUT_SUV}
+            if _has_lost_suv(record, label)
+            else row
+            for person, row in people.items()
+        }
+        for label, people in rows.items()
+    }
 
 
 def _tier(record: Mapping[str, Any]) -> str:
@@ -121,9 +145,14 @@ def _published(record: Mapping[str, Any], rows: Rows, table: str) -> str:
 
 
 def _best_other(record: Mapping[str, Any], rows: Rows) -> str:
-    """The reference against the best of the others in every figure, and against each by the ratio of MAE."""
-    reference, ablated = record["about"]["reference"], [without for _, without in _ablations(record, rows)]
-    others = [label for label in labels_in(record, rows, MAIN) if label not in (reference, *ablated)]
+    """The reference against the best of the others in every figure, and against each by the ratio of MAE.
+
+    Its own ablations are no others, nor is what has lost SUV.
+    """
+    reference = record["about"]["reference"]
+    own = {reference, *(without for _, without in _ablations(record, rows))}
+    beside = [label for label in labels_in(record, rows, MAIN) if label not in own]
+    others = [label for label in beside if not _has_lost_suv(record, label)]
     if reference not in rows or not others:
         return f"No row for {reference}, or none beside it."
     mine, lines = rows[reference], list[str]()
@@ -184,11 +213,11 @@ def _effects(rows: Rows, pairs: Sequence[tuple[str, str]], what: str) -> str:
 
 def _in_suv(rows: Rows, reference: str) -> str:
     told = {name: unit for name, unit in SUV_UNITS.items() if any(_some(people, name) for people in rows.values())}
-    against = {label: people for label, people in rows.items() if label != MEASURED}
+    against = {label: people for label, people in rows.items() if label != MEASURED and _has(people, LEADING)}
     pvalues = pvalues_of(against, reference, LEADING)
     more = {
         f"{LEADING} to {reference}": {
-            label: ratio_cell(people, rows[reference], LEADING)
+            label: _ratio(people, rows[reference], LEADING)
             for label, people in rows.items()
             if reference in rows and label != reference
         },

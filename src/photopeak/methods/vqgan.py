@@ -1,12 +1,13 @@
 """VQGAN: slices as few numbers out of a codebook (Esser et al., CVPR 2021), the space of latent bridges.
 
 One code for what is given and what is wanted (NAC and AC, CT and PET), trained on both. Other than in the paper: no
-perceptual loss on colour photographs, the codebook follows its users by a moving average (commitment on the encoder,
-where the paper's formula has it), it starts at encodings of training slices and dead codes go back to them, and the
-critic plays from the first step.
+perceptual loss unless asked for, since its network learnt from colour photographs and is not everywhere installed, the
+codebook follows its users by a moving average (commitment on the encoder, where the paper's formula has it), it starts
+at encodings of training slices and dead codes go back to them, and the critic plays from the first step.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,11 +16,13 @@ from monai.networks.nets import VQVAE, PatchDiscriminator
 from torch import Tensor, nn
 
 from photopeak.core import HU, Study, Volume
+from photopeak.core.errors import BadArgument
 from photopeak.core.random import stream
 from photopeak.learn.learned import Batch, Batches
 from photopeak.methods.heart_slices import HeartSlices
 from photopeak.methods.pet_slices import PetSlices
 from photopeak.methods.slice_method import SliceMethod, as_recorded, in_chunks, middle
+from photopeak.metrics.lpips import Lpips
 
 LARGEST_CRITIC_WEIGHT = 1e4
 CODEBOOK_START_ITEMS = 64
@@ -131,6 +134,8 @@ class VQGANSlices(SliceMethod):
     code : arguments of Code.
     critic_channels, critic_layers : of the patch critic.
     critic_weight : of its loss, times the ratio of gradients at the last layer (Eq. 6, 7).
+    perceptual : weight of LPIPS by VGG's features beside the absolute error, 1 in the paper; values above 1, where a
+        display is white, count as 1. Only training needs the trained numbers, and raises MissingPackage without them.
     """
 
     betas = (0.5, 0.9)
@@ -143,9 +148,12 @@ class VQGANSlices(SliceMethod):
         critic_channels: int = 64,
         critic_layers: int = 2,
         critic_weight: float = 0.75,
+        perceptual: float = 0.0,
         **domain: Any,
     ) -> None:
         super().__init__(feed, **domain)
+        if not 0 <= perceptual < float("inf"):
+            raise BadArgument(f"perceptual={perceptual:g}", needed="a weight of at least 0", remedy="The paper has 1.")
         network = Code(**(code or {}))
         self.require_multiple(network.size_divisor, "the levels of the code")
         self.arguments |= {
@@ -153,8 +161,9 @@ class VQGANSlices(SliceMethod):
             "critic_channels": critic_channels,
             "critic_layers": critic_layers,
             "critic_weight": critic_weight,
+            "perceptual": perceptual,
         }
-        self.critic_weight = critic_weight
+        self.critic_weight, self.perceptual = critic_weight, perceptual
         critic = PatchDiscriminator(
             spatial_dims=2, channels=critic_channels, in_channels=1, num_layers_d=critic_layers, norm="INSTANCE"
         )
@@ -175,6 +184,8 @@ class VQGANSlices(SliceMethod):
         self.code.revive(images, generator)
         made, commitment = self.code(images)
         lost = F.l1_loss(made, images)
+        if self.perceptual:
+            lost = lost + self.perceptual * self._lpips(made.clamp(-1, 1), images.clamp(-1, 1)).mean()
         pleased = -self._judged(made).mean()
         weight = self.critic_weight * gradient_ratio(lost, pleased, self._last_layer())
         yield "code", lost + commitment + weight * pleased
@@ -182,6 +193,10 @@ class VQGANSlices(SliceMethod):
 
     def answer(self, condition: Batch, generator: torch.Generator) -> Tensor:
         return in_chunks(lambda part: self.code.image(self.code.latent(middle(part["given"]))), condition)[:, 0]
+
+    @cached_property
+    def _lpips(self) -> Lpips:
+        return Lpips.named("vgg")
 
     def _judged(self, images: Tensor) -> Tensor:
         judged: Tensor = self.players["critic"](images)[-1]
