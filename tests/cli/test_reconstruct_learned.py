@@ -93,7 +93,7 @@ def test_few_counts_and_views_in_and_everything_out(
         assert "Error" not in told.stdout + told.stderr
     log, page = (out / "log.txt").read_text(), (out / "report.html").read_text()
     for text in (log, page):
-        assert "1 of 3 views, 0.333 of the counts of a full acquisition (as given)." in text
+        assert "1 of 3 views, 33.3 % of the counts of a full acquisition (as given)." in text
     assert "weights_sha256" in log
     assert page.count("data:image/png") == 4
     assert not (out / "nac.nii.gz").exists()

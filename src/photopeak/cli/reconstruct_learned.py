@@ -241,7 +241,8 @@ def _warnings(study: "Study", asked: Asked, method: Any) -> list[str]:
     dose, fraction = study.facts["dose"], method.fraction_used
     views = study.projections["raw"].camera.projection_shape[0]
     how = "as given" if asked.fraction is not None else "as the study says" if "fraction" in dose else "as counted"
-    found.append(f"{views} of {dose['full_views']} views, {fraction:.3g} of the counts of a full acquisition ({how}).")
+    share = f"{100 * fraction:.3g} % of the counts of a full acquisition"
+    found.append(f"{views} of {dose['full_views']} views, {share} ({how}).")
     if asked.ct_free:
         found.append("Attenuation was predicted from the uncorrected image; no CT was seen.")
     return found
