@@ -168,7 +168,7 @@ def asked_once(method: Any) -> Any:
     method.require_parts()
     method.players.eval()
     with torch.inference_mode():
-        condition = method.condition({name: air for name in ("given", *method.maps)})
+        condition = method.condition(dict.fromkeys(("given", *method.maps), air))
         method.answer({name: value.to(device) for name, value in condition.items()}, chance)
     if not torch.equal(chance.get_state(), before):
         return method
