@@ -91,6 +91,7 @@ def test_what_has_lost_suv_is_no_rival_and_has_no_cells_in_suv(record: dict[str,
     assert set(row(part(text, alone), label)[1:]) == {"-"}
     assert set(row(text.split("### Bias")[1], label)[1:]) == {"-"}
     assert f"No SUV: {label}, whose slices" in text
+    assert label not in mips_of(record)
     for other in TABLES:
         assert row(part(text, alone), other) == row(part(before, alone), other)
     entry["arguments"] = {"feed": {"per_slice": True}}

@@ -90,3 +90,9 @@ def pictured(scans: Mapping[str, Study]) -> str:
     if not scans:
         raise MissingInput("no scan", needed="one or more to draw", remedy="Score a split that has scans.")
     return max(scans, key=lambda name: sum(int(lesion.sum()) for lesion in lesions_of(scans[name])))
+
+
+def has_lost_suv(record: Mapping[str, Any], label: str) -> bool:
+    """Whether the method of a row of a benchmark's record was trained on slices over their own maxima."""
+    arguments = record["entries"][label]["arguments"]
+    return arguments.get("compat") == "cpdm" or bool(arguments.get("feed", {}).get("per_slice"))

@@ -12,7 +12,7 @@ import numpy as np
 
 from photopeak.core import SUV, Study, Volume
 from photopeak.core.errors import BadArgument, GridMismatch
-from photopeak.evaluate.ct2pet import MEASURED
+from photopeak.evaluate.ct2pet import MEASURED, has_lost_suv
 from photopeak.evaluate.figures import WIDTH_IN, Axes, axes_at, figure_of, png_of
 from photopeak.evaluate.pet_mip import CORONAL, EDGES, HIGHEST_SUV, PET_NOTICE
 from photopeak.evaluate.pet_scores import lesions_of
@@ -44,7 +44,7 @@ def lesion_places(study: Study) -> list[list[float]]:
 
 
 def mips_of(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Projections [z, x] of the pictured scan: every truth, and every label in the order of the recipe.
+    """Projections [z, x] of the pictured scan: every truth, and every label in SUV, in the order of the recipe.
 
     Of a row with several seeds, the first is drawn. What the scanner measured is a truth, and not drawn twice.
     """
@@ -56,7 +56,8 @@ def mips_of(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
         for name, mip in mips.items():
             if name != "answer":
                 found.setdefault(name, np.array(mip))
-    labels = [label for label in record["entries"] if label in runs and label != MEASURED]
+    drawn = [label for label in record["entries"] if label in runs and label != MEASURED]
+    labels = [label for label in drawn if not has_lost_suv(record, label)]
     return {**found, **{label: np.array(runs[label]["answer"]) for label in labels}}
 
 

@@ -22,7 +22,7 @@ from photopeak.evaluate.benchmark_tables import (
     seeded,
     values_of,
 )
-from photopeak.evaluate.ct2pet import MEASURED
+from photopeak.evaluate.ct2pet import MEASURED, has_lost_suv
 from photopeak.evaluate.pet_scores import ORGAN_FIGURE, PUBLISHED_UNITS, RULE, SUV_UNITS
 from photopeak.evaluate.stats import by_person, holm, paired_wilcoxon
 
@@ -63,7 +63,7 @@ def ct2pet_tables(record: Mapping[str, Any]) -> str:
     about = record["about"]
     parts = ["# Benchmark of CT to PET", _tier(record), *left_out(about)]
     first = rows_of(record, about["truths"][0])
-    lost = [label for label in first if _has_lost_suv(record, label)]
+    lost = [label for label in first if has_lost_suv(record, label)]
     parts += [f"## As in CPDM, Table 4: all methods; truth = {about['truths'][0]}", _published(record, first, MAIN)]
     parts += [_best_other(record, first)]
     parts += ["### What each map of CPDM does", _effects(first, _ablations(record, first), "the maps that it lacks")]
@@ -91,18 +91,12 @@ def rows_of(record: Mapping[str, Any], truth: str) -> Rows:
     return by_person(seeded({**record, "runs": runs}, lambda scan: scan["scores"][truth]), record["persons"])
 
 
-def _has_lost_suv(record: Mapping[str, Any], label: str) -> bool:
-    """Whether a row's method was trained on slices over their own maxima."""
-    arguments = record["entries"][label]["arguments"]
-    return arguments.get("compat") == "cpdm" or bool(arguments.get("feed", {}).get("per_slice"))
-
-
 def _where_suv(record: Mapping[str, Any], rows: Rows) -> Rows:
     """The rows, without figures in SUV where a method has lost it."""
     return {
         label: {
             person: {name: value for name, value in row.items() if name in WITHOUT_SUV}
-            if _has_lost_suv(record, label)
+            if has_lost_suv(record, label)
             else row
             for person, row in people.items()
         }
@@ -152,7 +146,7 @@ def _best_other(record: Mapping[str, Any], rows: Rows) -> str:
     reference = record["about"]["reference"]
     own = {reference, *(without for _, without in _ablations(record, rows))}
     beside = [label for label in labels_in(record, rows, MAIN) if label not in own]
-    others = [label for label in beside if not _has_lost_suv(record, label)]
+    others = [label for label in beside if not has_lost_suv(record, label)]
     if reference not in rows or not others:
         return f"No row for {reference}, or none beside it."
     mine, lines = rows[reference], list[str]()
