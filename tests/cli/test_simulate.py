@@ -39,15 +39,28 @@ def test_cohort_is_complete_resumable_and_deterministic(run: Run, person: tuple[
     assert len(open_cohort(folder)) == 6
 
 
-def test_a_killed_run_goes_on_and_makes_the_same(run: Run, tmp_path: Path) -> None:
+def _is_running(process: str) -> bool:
+    stat = Path(f"/proc/{process}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_killed_run_goes_on_and_leaves_no_worker(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     arguments = ["simulate", str(folder), "--studies", "2", "--seed", "3", "--workers", "1"]
     process = subprocess.Popen([sys.executable, "-m", "photopeak", *arguments], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (folder / "patient_0000_stress" / "study.json").is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert children
     process.send_signal(signal.SIGKILL)
     process.wait()
+    while any(map(_is_running, children)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_is_running, children))
     again = run(*arguments)
     assert again.returncode == 0, again.stderr
     cohort = open_cohort(folder)

@@ -145,12 +145,12 @@ def _work_through(plan: "Plan", cohort: Path, out: Path, split: str, workers: in
     from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
     from multiprocessing import get_context
 
-    import torch
+    from photopeak.core.processes import be_a_worker
 
     todo, done = list(plan.runs()), set[str]()
     failed: dict[str, str] = {}
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=be_a_worker) as pool:
         at_work: dict[Future[None], Run] = {}
         while todo or at_work:
             for run in tuple(todo):

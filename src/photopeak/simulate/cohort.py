@@ -7,6 +7,7 @@ from multiprocessing import get_context
 import torch
 
 from photopeak.core.errors import BadArgument
+from photopeak.core.processes import be_a_worker
 
 ENDS = {"train": 254, "validation": 254 + 84, "test": 424}
 SHUFFLED = torch.randperm(424, generator=torch.Generator().manual_seed(1)).tolist()
@@ -39,7 +40,7 @@ def in_parallel(make: Callable[[int], str], numbers: Sequence[int], *, workers: 
     `make` must be importable by the workers; an error in one stops the rest.
     """
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=be_a_worker) as pool:
         waiting = [pool.submit(make, number) for number in numbers]
         try:
             for done in as_completed(waiting):
