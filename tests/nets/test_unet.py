@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from photopeak.core.errors import BadArgument
 from photopeak.nets.unet import slice_unet, watched
 
 
@@ -87,3 +88,9 @@ def test_a_folded_network_can_be_watched() -> None:
     with watched(folded.unet) as inner:
         folded(*_input(size=16))
     assert len(features) == len(inner) > 3
+
+
+@pytest.mark.parametrize("channels", [(), (8, 20), (12, 24), (8, 16), (-8, 24)])
+def test_channels_that_no_level_can_have(channels):
+    with pytest.raises(BadArgument, match="multiples of 8"):
+        slice_unet(1, 1, channels)

@@ -1,4 +1,4 @@
-"""What every HTML page of ours shares: style and notice in ``page.html``, and how a page is filled and written.
+"""What HTML pages of ours share: style and notice in ``page.html``, pieces in ``parts.html``, and how a page is made.
 
 A page needs nothing beside it, runs no script and bears no date: the same content gives the same bytes.
 """

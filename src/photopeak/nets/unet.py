@@ -8,6 +8,10 @@ import torch.nn.functional as F
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 
+from photopeak.core.errors import BadArgument
+
+HEADS = 3
+
 
 class FoldedUNet(nn.Module):
     """A U-Net that works on blocks of `fold` x `fold` pixels, held as channels; rows and columns are multiples of it.
@@ -30,9 +34,19 @@ class FoldedUNet(nn.Module):
 def slice_unet(inputs: int, outputs: int, channels: Sequence[int], *, fold: int = 1, labels: int = 0) -> nn.Module:
     """A 2D U-Net with time embedding; one residual block a level, self-attention at the coarsest.
 
-    Channels are multiples of 8, those of the coarsest level also of 3, for its three heads. With `fold` above 1 it is a
+    Channels are multiples of 8, those of the coarsest level also of 3, its heads. With `fold` above 1 it is a
     `FoldedUNet`; `labels` as there.
+
+    Raises
+    ------
+    BadArgument : other channels.
     """
+    if not channels or any(n < 8 or n % 8 for n in channels) or channels[-1] % HEADS:
+        raise BadArgument(
+            f"channels {list(channels)}",
+            needed=f"multiples of 8, the last one also of {HEADS}",
+            remedy="[32, 64, 96] is usual.",
+        )
     if fold > 1:
         return FoldedUNet(inputs, outputs, channels, fold, labels=labels)
     network: nn.Module = DiffusionModelUNet(
@@ -43,7 +57,7 @@ def slice_unet(inputs: int, outputs: int, channels: Sequence[int], *, fold: int 
         attention_levels=(False,) * (len(channels) - 1) + (True,),
         num_res_blocks=1,
         norm_num_groups=8,
-        num_head_channels=channels[-1] // 3,
+        num_head_channels=channels[-1] // HEADS,
         num_class_embeds=labels or None,
     )
     return network
