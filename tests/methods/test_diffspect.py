@@ -98,7 +98,9 @@ def test_contract(arguments: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("predicts", ["noise", "image", "velocity"])
-@pytest.mark.parametrize("settings", [{"prior": True, "steps": 5}, {"prior": False, "steps": 25}, {"steps": 1}])
+@pytest.mark.parametrize(
+    "settings", [{"steps": 5}, {"noises": 2, "steps": 5}, {"prior": False, "noises": 1, "steps": 25}, {"steps": 1}]
+)
 def test_a_perfect_network_ends_in_the_image(predicts: Any, settings: dict[str, Any], knowing: Any) -> None:
     study, method = ball(), _method(predicts=predicts).using(**settings, **ALONE, fraction=1.0)
     truth, scan = study["ac"].data, Scan.of(study, method.feed, iterations=20, scatter=None, fraction=1.0)
@@ -173,7 +175,7 @@ def test_a_prior_of_full_doses_improves_on_mlem(
     study = fewer(ball(100), fraction)
     study = replace(study, projections={"raw": study.projections["raw"].views(range(views))})
     truth, mlem = study["ac"].data * fraction, Measured.of(study).image(20)
-    made = method.using(steps=5, fraction=fraction * views / 3)
+    made = method.using(steps=5, every=2, noises=2, fraction=fraction * views / 3)
     monkeypatch.setattr(made, "_answer", best)
     assert _error(made(study)["ac"].data, truth) < share * _error(mlem, truth)
 
@@ -234,7 +236,9 @@ def test_the_denoising_prior_starts_at_the_noisy_image() -> None:
     scan = Scan.of(study, method.feed, iterations=20, scatter=None, fraction=1.0)
     near, far = (
         _error(
-            method.using(steps=5, prior=prior, fraction=1.0, **ALONE, lambdas=_dps(0.0, start))(study)["ac"].data,
+            method.using(steps=5, prior=prior, noises=1, fraction=1.0, **ALONE, lambdas=_dps(0.0, start))(study)[
+                "ac"
+            ].data,
             scan.start,
         )
         for prior, start in ((True, 0.005), (False, 0.005))
@@ -255,13 +259,21 @@ def test_the_noise_of_all_slices_is_one() -> None:
     assert float(start.std()) == pytest.approx(float((1 - method.diffusion.abar[400]).sqrt()), rel=0.15)
 
 
-def test_seeds_decide_and_chunks_do_not() -> None:
+def test_seeds_decide_where_there_is_noise_and_chunks_never_do() -> None:
     study, method = fewer(ball(), 0.2), _shaken()
-    one, other, pieces = (
-        method.using(steps=3, seed=seed, chunk=chunk)(study)["ac"].data for seed, chunk in ((0, 10), (1, 10), (0, 3))
-    )
-    assert _error(pieces, one) < 1e-4
-    assert _error(other, one) > 1e-3
+    for noises, depends in ((0, False), (2, True)):
+        one, other, pieces = (
+            method.using(steps=3, noises=noises, seed=seed, chunk=chunk)(study)["ac"].data
+            for seed, chunk in ((0, 10), (1, 10), (0, 3))
+        )
+        assert _error(pieces, one) < 1e-4
+        assert (_error(other, one) > 1e-3) is depends
+
+
+def test_no_noise_is_what_the_mean_of_ever_more_tends_to() -> None:
+    study, method = fewer(ball(), 0.2), _shaken()
+    without, few, many = (method.using(steps=2, noises=noises)(study)["ac"].data for noises in (0, 1, 64))
+    assert _error(many, without) < 0.25 * _error(few, without)
 
 
 def test_the_map_may_be_kept_from_the_network() -> None:
@@ -272,9 +284,33 @@ def test_the_map_may_be_kept_from_the_network() -> None:
 
 def test_several_samples_give_a_spread() -> None:
     study, method = fewer(ball(), 0.2), _shaken()
-    made = method.using(steps=2, samples=3)(study)
+    made, plain = (method.using(steps=2, samples=samples)(study) for samples in (3, 1))
     assert float(made["ac_sd"].data.max()) > 0
-    assert float(method.using(steps=2)(study)["ac_sd"].data.max()) == 0
+    assert float(plain["ac_sd"].data.max()) == 0
+    assert torch.equal(made["ac"].data, plain["ac"].data)
+    noisy = [method.using(steps=2, noises=1, seed=0, samples=samples)(study)["ac"].data for samples in (3, 1)]
+    assert _error(noisy[0], noisy[1]) > 1e-3
+
+
+@pytest.mark.parametrize("settings", [{}, {"samples": 3}, {"noises": 2}, {"noises": 2, "samples": 3}])
+def test_it_tells_how_often_the_network_will_be_asked(settings: dict[str, Any]) -> None:
+    method, asked = _shaken().using(steps=3, **settings), []
+    method.players["net"].register_forward_hook(lambda *_: asked.append(1))
+    method(fewer(ball(), 0.2))
+    assert len(asked) == method.evaluations
+
+
+def test_missing_views_may_have_strengths_of_their_own() -> None:
+    row = {"fractions": [1.0], "dps": [0.0], "em": [1.0], "tv": [0.0], "start": [0.1]}
+    method = _method(lambdas={**row, "views": {**row, "start": [0.5]}}).using(steps=2)
+    study = ball()
+    full_views = len(study.projections["raw"].counts)
+    few = replace(study, projections={"raw": study.projections["raw"].views([0])})
+    few = few.with_facts(dose={"fraction": 1.0, "full_views": full_views})
+    starts = [
+        method(one).history[-1].settings["lambdas"]["start"] for one in (study.with_facts(dose={"fraction": 1.0}), few)
+    ]
+    assert starts == [0.1, 0.5]
 
 
 def test_refitted_lambdas_travel_with_the_weights(tmp_path: Path) -> None:

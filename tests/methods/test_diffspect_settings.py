@@ -37,6 +37,20 @@ def test_a_refitted_table_is_linear_in_the_logarithm_and_held_at_its_ends() -> N
     assert table.at(0.001) == table.at(0.01)
 
 
+def _constant(start: float, views: Lambdas | None = None) -> Lambdas:
+    return Lambdas((0.1, 1.0), (0.0,) * 2, (1.0,) * 2, (start / 10,) * 2, (start,) * 2, views)
+
+
+def test_missing_views_have_a_table_that_holds_where_it_begins_later() -> None:
+    """Few counts in few views follow whichever of the two is the worse."""
+    eager, shy = _constant(0.3, _constant(0.6)), _constant(0.3, _constant(0.1))
+    assert [eager.at(0.2, views)["start"] for views in (1.0, 0.5)] == [0.3, 0.6]
+    assert eager.at(0.2, 0.5)["tv"] == pytest.approx(0.06)
+    assert [shy.at(0.2, views)["start"] for views in (1.0, 0.5)] == [0.3, 0.3]
+    assert Lambdas.of(eager.to_dict()) == eager
+    assert Lambdas.of(Lambdas.printed().to_dict()) == Lambdas.printed()
+
+
 @pytest.mark.parametrize(
     "columns",
     [
@@ -54,14 +68,15 @@ def test_tables_that_cannot_be(columns: tuple[tuple[float, ...], ...]) -> None:
         Lambdas(*columns)
 
 
-@pytest.mark.parametrize(("steps", "due"), [(25, [20, 10, 0]), (10, [8, 4, 0]), (5, [4, 2, 0]), (1, [0])])
-def test_em_is_due_in_proportion(steps: int, due: list[int]) -> None:
-    assert [left for left in range(steps - 1, -1, -1) if Sampling(steps=steps).em_due(left)] == due
-    assert not any(Sampling(steps=steps, em=False).em_due(left) for left in range(steps))
-    assert Sampling(steps=steps, every=1).em_due(steps - 1)
+@pytest.mark.parametrize(("every", "due"), [(10, [20, 10, 0]), (20, [20, 0]), (30, [0]), (1, list(range(24, -1, -1)))])
+def test_em_is_due_every_so_many_steps_and_at_the_end(every: int, due: list[int]) -> None:
+    assert [left for left in range(24, -1, -1) if Sampling(every=every).em_due(left)] == due
+    assert not any(Sampling(every=every, em=False).em_due(left) for left in range(25))
 
 
-@pytest.mark.parametrize("settings", [{"steps": 0}, {"noises": 0}, {"chunk": 0}, {"every": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"steps": 0}, {"noises": -1}, {"noises": 0, "prior": False}, {"chunk": 0}, {"every": 0}]
+)
 def test_sampling_that_cannot_be(settings: dict[str, int]) -> None:
     with pytest.raises(BadArgument):
         Sampling(**settings)  # type: ignore[arg-type]

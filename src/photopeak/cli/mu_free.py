@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from photopeak.core import Grid, Study
     from photopeak.methods.indirect import Indirect
 
-USUAL_MAP = "concord"
-"""The shipped weights whose map network is taken; it knows NAC of parallel holes."""
+USUAL_MAP, USUAL_PINHOLE_MAP = "concord", "map_570c"
+"""The shipped weights whose map network is taken, for NAC of parallel holes and of pinholes."""
 PINHOLE_COHORTS = ("nm570c",)
 """What a card says of the camera of such a cohort; of parallel holes it says nothing."""
 NAC_ITERATIONS = 50
@@ -47,14 +47,14 @@ def map_network(study: "Study", weights: Path | None) -> "Indirect":
     from photopeak.methods.indirect import Indirect
     from photopeak.physics.pinhole import Pinhole
 
-    path = weights or shipped_weights(USUAL_MAP)
+    pinholes = isinstance(study.projections["raw"].camera, Pinhole)
+    path = weights or shipped_weights(USUAL_PINHOLE_MAP if pinholes else USUAL_MAP)
     header = load_checkpoint(path)[1]
     made, card = header.get("method"), header.get("card", {})
     if made not in (Indirect.name, Concord.name):
         raise BadCheckpoint(
             f"{path.name} of {made}", needed=f"{Indirect.name} or {Concord.name}", remedy="Choose other --map-weights."
         )
-    pinholes = isinstance(study.projections["raw"].camera, Pinhole)
     if pinholes is not (card.get("cohort", {}).get("camera") in PINHOLE_COHORTS):
         raise BadCheckpoint(
             f"{path.name}, trained on NAC of a {'parallel-hole' if pinholes else 'pinhole'} camera",

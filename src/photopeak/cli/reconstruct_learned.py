@@ -215,11 +215,9 @@ def _answered(study: "Study", method: Any) -> "Study":
 
 
 def _evaluations(method: Any) -> int | None:
-    """How often the network will be asked, where the method tells; the first step is done once for each noise."""
-    how = getattr(method, "sampling", None)
-    if how is None:
-        return None
-    return int(method.samples * (how.steps + how.noises - 1) * -(-method.feed.depth // how.chunk))
+    """How often the network will be asked, where the method tells."""
+    passes = getattr(method, "evaluations", None)
+    return None if passes is None else int(passes * -(-method.feed.depth // method.sampling.chunk))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from photopeak.core.errors import BadArgument
+from photopeak.core.random import stream
 from photopeak.diffusion.gaussian import GaussianDiffusion, Schedule
 from photopeak.diffusion.learned_variance import variance_loss
 from photopeak.diffusion.samplers import sample_guided, times_from
@@ -42,7 +43,7 @@ class DiffSpect(VolumeSlices):
     ct : condition on the attenuation map.
     mu_dropout : share of training slices whose map is 0, so that one prior also works without it.
     learned_variance : a second output, the reverse variance; deterministic sampling makes no use of it.
-    lambdas : columns of `Lambdas`; the paper's fits unless given.
+    lambdas : columns of `Lambdas`, with those of its `views` under that name; the paper's fits unless given.
     """
 
     name = "diffspect"
@@ -60,7 +61,7 @@ class DiffSpect(VolumeSlices):
         ct: bool = True,
         mu_dropout: float = 0.0,
         learned_variance: bool = False,
-        lambdas: Mapping[str, Sequence[float]] | None = None,
+        lambdas: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(feed, iterations=iterations)
         if predicts not in ("noise", "image", "velocity") or not 0 <= mu_dropout <= ct:
@@ -70,7 +71,7 @@ class DiffSpect(VolumeSlices):
                 remedy='The paper predicts "noise" and drops nothing.',
             )
         self.diffusion = GaussianDiffusion(diffusion_steps, schedule)
-        self.lambdas = Lambdas(**{k: tuple(v) for k, v in lambdas.items()}) if lambdas else Lambdas.printed()
+        self.lambdas = Lambdas.of(lambdas) if lambdas else Lambdas.printed()
         self.predicts, self.ct, self.mu_dropout = predicts, ct, mu_dropout
         self.arguments |= {
             "channels": list(channels),
@@ -81,7 +82,7 @@ class DiffSpect(VolumeSlices):
             "ct": ct,
             "mu_dropout": mu_dropout,
             "learned_variance": learned_variance,
-            "lambdas": {name: list(column) for name, column in lambdas.items()} if lambdas else None,
+            "lambdas": self.lambdas.to_dict() if lambdas else None,
         }
         seen, outputs = (self.feed.depth if ct else 0), (2 if learned_variance else 1)
         net = PlacedUNet(1 + seen, outputs, depth=self.feed.depth, channels=channels, fold=fold)
@@ -95,14 +96,14 @@ class DiffSpect(VolumeSlices):
         seed: int = 0,
         fraction: float | None = None,
         scatter: str | None = None,
-        lambdas: Lambdas | None = None,
-        steps: int = 25,
+        lambdas: Lambdas | Literal["printed"] | None = None,
+        steps: int = 8,
         prior: bool = True,
         dps: bool = True,
         tv: bool = True,
         em: bool = True,
-        every: int = 0,
-        noises: int = 2,
+        every: int = 1,
+        noises: int = 0,
         renew: bool = False,
         normalised: bool = False,
         balance: bool = True,
@@ -113,12 +114,12 @@ class DiffSpect(VolumeSlices):
 
         Parameters
         ----------
-        samples, seed, fraction, scatter : as for VolumeSlices.
-        lambdas : strengths by count fraction.
+        samples, seed, fraction, scatter : as for VolumeSlices; each sample starts from at least one noise.
+        lambdas : strengths by count fraction, "printed" for the paper's fits; those of the weights unless given.
         others : as for Sampling.
         """
         other = super().using(samples=samples, seed=seed, fraction=fraction, scatter=scatter)
-        other.lambdas = self.lambdas if lambdas is None else lambdas
+        other.lambdas = Lambdas.printed() if lambdas == "printed" else lambdas or self.lambdas
         other.sampling = Sampling(
             steps=steps,
             prior=prior,
@@ -137,7 +138,7 @@ class DiffSpect(VolumeSlices):
 
     def settings(self) -> Mapping[str, Any]:
         used = self.fraction_used
-        strengths = asdict(self.lambdas) if used is None else self.lambdas.at(used)
+        strengths = self.lambdas.to_dict() if used is None else self.lambdas.at(used, self.views_used)
         return {**super().settings(), **asdict(self.sampling), "lambdas": strengths}
 
     def turns(self, batch: Batch, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
@@ -156,9 +157,26 @@ class DiffSpect(VolumeSlices):
             loss = loss + VARIANCE_WEIGHT * variance_loss(self.diffusion, x0, estimate, answer[:, 1:], times)
         yield "net", loss
 
+    @property
+    def evaluations(self) -> int:
+        """How often all slices of a volume pass the network for one answer."""
+        how = self.sampling
+        if self.samples == 1 or how.noises:
+            return self.samples * (how.steps + max(how.noises, 1) - 1)
+        return (self.samples + 1) * how.steps
+
     def answered(self, scan: Scan, generator: torch.Generator) -> Tensor:
         """Algorithm 2, for all slices of a volume together."""
-        how, strengths = self.sampling, self.lambdas.at(scan.fraction)
+        return self._walked(scan, generator, noises=self.sampling.noises or int(self.samples > 1))
+
+    def centre(self, scan: Scan, images: Tensor) -> Tensor:
+        """The walk without noise, if that is how it starts; samples need noise and err more, and so does their mean."""
+        if self.sampling.noises or len(images) == 1:
+            return super().centre(scan, images)
+        return scan.image(self._walked(scan, stream(self.seed, 0), noises=0))
+
+    def _walked(self, scan: Scan, generator: torch.Generator, *, noises: int) -> Tensor:
+        how, strengths = self.sampling, self.lambdas.at(scan.fraction, scan.views)
         feed, device = self.feed, next(self.players["net"].parameters()).device
         seen = {name: value.to(device) for name, value in scan.seen().items()}
         seen["mu"] = seen["mu"] * how.sees_map
@@ -166,6 +184,7 @@ class DiffSpect(VolumeSlices):
         last = self.diffusion.steps - 1
         start = max(round(strengths["start"] * last), how.steps - 1) if how.prior else last
         times = times_from(self.diffusion, how.steps, start)
+        starts = [self._start(given, start, generator) for _ in range(noises)]
 
         def estimate(x_t: Tensor, time: int, part: slice) -> Tensor:
             numbers = range(feed.depth)[part]
@@ -178,7 +197,7 @@ class DiffSpect(VolumeSlices):
 
         image = sample_guided(
             estimate,
-            [self._start(given, start, generator) for _ in range(how.noises)],
+            starts or [float(self.diffusion.abar[start]) ** 0.5 * given],
             self.diffusion,
             times=times,
             update=lambda x0, left: self._consistent(x0, left, scan, strengths),

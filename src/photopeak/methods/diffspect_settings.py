@@ -6,14 +6,15 @@ and above 50 % the second rises to six times its least value, against the text, 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from photopeak.core.errors import BadArgument
 
 LARGEST_FITTED = 0.5
-PRINTED_STEPS, PRINTED_EVERY = 25, 10
 
 
 @dataclass(frozen=True)
@@ -22,24 +23,26 @@ class Sampling:
 
     Parameters
     ----------
-    steps : network evaluations of a slice; the first is done once for each noise.
+    steps : network evaluations of a slice, 25 in the paper; the first is done once for each noise.
     prior : start from the noisy image at the time that `Lambdas` says, or from noise alone.
     dps, tv, em : whether each kind of consistency is kept.
-    every : EM whenever the number of steps left is a multiple of it; 0 for 10 of 25, in proportion for other numbers.
-    noises, renew : starts that are averaged, and whether the noise of their mean is scaled back (`sample_guided`).
+    every : EM whenever the number of steps left is a multiple of it; 10 in the paper.
+    noises : starts that are averaged, 2 in the paper. 0 is what the mean of ever more of them tends to: the noisy image
+        itself, which the network takes for one with noise and smooths accordingly.
+    renew : whether the noise of the mean of several starts is scaled back (`sample_guided`).
     normalised : the gradient of the distance to the noisy image, not of its square.
     balance : with `em`, the answer is scaled so that it expects the counts that were measured; not in the paper.
     sees_map : whether the network sees the attenuation map; a prior trained with `mu_dropout` also works without.
     chunk : slices that the network sees at once; bounds memory.
     """
 
-    steps: int = PRINTED_STEPS
+    steps: int = 8
     prior: bool = True
     dps: bool = True
     tv: bool = True
     em: bool = True
-    every: int = 0
-    noises: int = 2
+    every: int = 1
+    noises: int = 0
     renew: bool = False
     normalised: bool = False
     balance: bool = True
@@ -47,30 +50,32 @@ class Sampling:
     chunk: int = 10
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.noises, self.chunk) < 1 or self.every < 0:
+        if min(self.steps, self.every, self.chunk) < 1 or self.noises < (0 if self.prior else 1):
             raise BadArgument(
-                f"steps={self.steps}, noises={self.noises}, chunk={self.chunk}, every={self.every}",
-                needed="at least 1 of each, 0 for the usual `every`",
-                remedy="The paper's are 25 steps, 2 noises, EM every 10.",
+                f"steps={self.steps}, every={self.every}, chunk={self.chunk}, noises={self.noises}, prior={self.prior}",
+                needed="at least 1 of each; 0 noises only where sampling starts from the noisy image",
+                remedy="The paper's are 25 steps, EM every 10, 2 noises.",
             )
 
     def em_due(self, left: int) -> bool:
         """Whether EM follows the estimate after which so many steps are left; it always follows the last one."""
-        every = self.every or max(1, round(self.steps * PRINTED_EVERY / PRINTED_STEPS))
-        return self.em and left % every == 0
+        return self.em and left % self.every == 0
 
 
 @dataclass(frozen=True)
 class Lambdas:
     """Weights by count fraction, from a table: linear in the logarithm of the fraction, held beyond its ends.
 
+    A tenth of the views leaves other errors than a tenth of the dose, and may have a table of its own.
+
     Parameters
     ----------
-    fractions : ascending, more than 0, at most 1.
+    fractions : of the counts of a full acquisition; ascending, more than 0, at most 1.
     dps : step along the gradient of ``|x_in - x_0|^2``, at least 0.
     em : share of the EM update in the clean estimate, 0 to 1.
     tv : strength of total variation along z, in the network's range, at least 0.
     start : time that sampling starts from, as a share of all steps, more than 0, at most 1.
+    views : weights by the share of views, of which the row counts where views are missing and its start is the greater.
     """
 
     fractions: tuple[float, ...]
@@ -78,6 +83,7 @@ class Lambdas:
     em: tuple[float, ...]
     tv: tuple[float, ...]
     start: tuple[float, ...]
+    views: "Lambdas | None" = None
 
     def __post_init__(self) -> None:
         columns = (self.fractions, self.dps, self.em, self.tv, self.start)
@@ -106,11 +112,27 @@ class Lambdas:
             tuple(start * one for one in constant),
         )
 
-    def at(self, fraction: float) -> dict[str, float]:
-        """ "dps", "em", "tv" and "start" at a count fraction."""
+    @classmethod
+    def of(cls, columns: Mapping[str, Any]) -> "Lambdas":
+        """The inverse of `to_dict`."""
+        views = columns.get("views")
+        plain = {name: tuple(column) for name, column in columns.items() if name != "views"}
+        return cls(**plain, views=cls.of(views) if views else None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Columns by name, those of `views` under that name if there are any."""
+        columns = {name: list(getattr(self, name)) for name in ("fractions", "dps", "em", "tv", "start")}
+        return {**columns, "views": self.views.to_dict()} if self.views else columns
+
+    def at(self, fraction: float, views: float = 1.0) -> dict[str, float]:
+        """ "dps", "em", "tv" and "start" at a count fraction, from so large a share of the views."""
         where, known = math.log(fraction), np.log(self.fractions)
         columns = {"dps": self.dps, "em": self.em, "tv": self.tv, "start": self.start}
-        return {name: float(np.interp(where, known, column)) for name, column in columns.items()}
+        row = {name: float(np.interp(where, known, column)) for name, column in columns.items()}
+        if self.views is None or views >= 1:
+            return row
+        sparse = self.views.at(views)
+        return sparse if sparse["start"] > row["start"] else row
 
 
 def printed_dps(fraction: float) -> float:

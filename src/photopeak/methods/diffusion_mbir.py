@@ -11,7 +11,7 @@ the noisy image, no gradient towards it, one noise, a noise of its own for every
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class DiffusionMbir(DiffSpect):
         feed: Mapping[str, Any] | None = None,
         *,
         ct: bool = False,
-        lambdas: Mapping[str, Sequence[float]] | None = None,
+        lambdas: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
         super().__init__(feed, ct=ct, lambdas=lambdas or STRENGTHS, **others)
@@ -68,7 +68,7 @@ class DiffusionMbir(DiffSpect):
         seed: int = 0,
         fraction: float | None = None,
         scatter: str | None = None,
-        lambdas: Lambdas | None = None,
+        lambdas: Lambdas | Literal["printed"] | None = None,
         steps: int = 25,
         every: int = 1,
         sees_map: bool = True,

@@ -139,7 +139,7 @@ class Scan:
     level : counts that are 1 for the network.
     given, mu : the start over level, and the map over `mu_per_cm`, on the network's grid.
     brightest : of the network's range, over level.
-    fraction : of the usual counts, as far as the method needs it; at most 1.
+    fraction, views : shares of the counts and of the views of a full acquisition, at most 1.
     """
 
     measured: Measured
@@ -150,9 +150,19 @@ class Scan:
     mu: Tensor
     brightest: float
     fraction: float
+    views: float = 1.0
 
     @classmethod
-    def of(cls, study: Study, feed: VolumeFeed, *, iterations: int, scatter: str | None, fraction: float) -> "Scan":
+    def of(
+        cls,
+        study: Study,
+        feed: VolumeFeed,
+        *,
+        iterations: int,
+        scatter: str | None,
+        fraction: float,
+        views: float = 1.0,
+    ) -> "Scan":
         """Reconstruct a study's "raw" by MLEM and scale it."""
         measured, field = Measured.of(study, scatter=scatter), Field.of(study, feed)
         known = known_start(study, iterations, scatter)
@@ -160,7 +170,7 @@ class Scan:
         cut = field.cut(start).clamp(min=0)
         level = feed.level(cut)
         mu = field.cut(study["mu"].data).clamp(min=0) / feed.mu_per_cm
-        return cls(measured, field, start, level, cut / level, mu, feed.brightest, fraction)
+        return cls(measured, field, start, level, cut / level, mu, feed.brightest, fraction, views)
 
     def seen(self) -> dict[str, Tensor]:
         """What a network may be conditioned on, by the names and in the range that training examples have."""
@@ -216,15 +226,13 @@ def counts_fraction(study: Study, given: float | None, usual: Mapping[str, float
     BadArgument : outside (0, 1].
     MissingInput : neither given nor in the facts, and the usual counts are not known.
     """
-    seen, dose = study.projections["raw"], study.facts.get("dose", {})
-    views = seen.camera.projection_shape[0]
+    dose = study.facts.get("dose", {})
     if given is not None:
         fraction = given
     elif "fraction" in dose:
-        full = max(float(dose.get("full_views", usual["views"])), views)
-        fraction = float(dose["fraction"]) * views / full
+        fraction = float(dose["fraction"]) * views_share(study, usual)
     elif usual["counts"] > 0:
-        fraction = min(float(seen.counts.sum()) / usual["counts"], 1.0)
+        fraction = min(float(study.projections["raw"].counts.sum()) / usual["counts"], 1.0)
     else:
         raise MissingInput(
             "an unknown count fraction", needed="the share of a full acquisition", remedy="Give fraction=0.1, say."
@@ -232,3 +240,10 @@ def counts_fraction(study: Study, given: float | None, usual: Mapping[str, float
     if not 0 < fraction <= 1:
         raise BadArgument(f"fraction={fraction:g}", needed="more than 0, at most 1", remedy="0.1 is a tenth.")
     return fraction
+
+
+def views_share(study: Study, usual: Mapping[str, float]) -> float:
+    """The share of a full acquisition's views, as ``facts["dose"]`` tells or else as in training; `usual` as above."""
+    views = study.projections["raw"].camera.projection_shape[0]
+    full = float(study.facts.get("dose", {}).get("full_views", usual["views"]))
+    return views / max(full, views)

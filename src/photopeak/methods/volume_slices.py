@@ -21,7 +21,7 @@ from photopeak.learn.feed import to_network
 from photopeak.learn.kept import fingerprint, kept_examples
 from photopeak.learn.learned import Batch, Batches, LearnedMethod
 from photopeak.learn.volume_feed import VolumeFeed
-from photopeak.methods.measured import Field, Measured, Scan, counts_fraction
+from photopeak.methods.measured import Field, Measured, Scan, counts_fraction, views_share
 
 CUTS_SEED = 0
 """Doses of training examples are drawn alike for every training, so that they can be kept."""
@@ -66,6 +66,7 @@ class VolumeSlices(LearnedMethod):
         self.fraction: float | None = None
         self.scatter: str | None = None
         self.fraction_used: float | None = None
+        self.views_used = 1.0
 
     @abstractmethod
     def answered(self, scan: Scan, generator: torch.Generator) -> Tensor:
@@ -86,7 +87,7 @@ class VolumeSlices(LearnedMethod):
 
         Parameters
         ----------
-        samples, seed : number of answers of which the mean is taken, and their seed.
+        samples, seed : number of answers, and their seed.
         fraction : of the counts of a full acquisition, where the facts do not tell and the counts would mislead.
         scatter : name of projections of expected scatter, where "raw" has some.
         """
@@ -112,16 +113,22 @@ class VolumeSlices(LearnedMethod):
 
     @torch.no_grad()
     def make(self, study: Study) -> Mapping[str, Volume]:
-        fraction = counts_fraction(study, self.fraction, self.usual())
-        self.fraction_used = fraction
-        scan = Scan.of(study, self.feed, iterations=self.iterations, scatter=self.scatter, fraction=fraction)
+        fraction, views = counts_fraction(study, self.fraction, self.usual()), views_share(study, self.usual())
+        self.fraction_used, self.views_used = fraction, views
+        scan = Scan.of(
+            study, self.feed, iterations=self.iterations, scatter=self.scatter, fraction=fraction, views=views
+        )
         self.players.eval()
         images = torch.stack(
             [scan.image(self.answered(scan, stream(self.seed, sample))) for sample in range(self.samples)]
         )
         spread = images.std(0) if self.samples > 1 else torch.zeros_like(images[0])
         grid = study["mu"].grid
-        return {"ac": Volume(images.mean(0), grid, COUNTS), "ac_sd": Volume(spread, grid, COUNTS)}
+        return {"ac": Volume(self.centre(scan, images), grid, COUNTS), "ac_sd": Volume(spread, grid, COUNTS)}
+
+    def centre(self, scan: Scan, images: Tensor) -> Tensor:
+        """The answer [z, y, x], in counts, to a scan of which samples are images [sample, z, y, x]."""
+        return images.mean(0)
 
     def batches(self, studies: Sequence[Study], *, seed: int, keep: Path | None = None) -> "VolumeBatches":
         return VolumeBatches(self, studies, keep=keep)
