@@ -1,6 +1,7 @@
 """The low-dose benchmark end to end, on hearts of a few voxels in front of three pinholes."""
 
 import json
+import shutil
 import sys
 import tomllib
 from dataclasses import replace
@@ -14,7 +15,7 @@ from photopeak.cardiac.find import FoundHeart
 from photopeak.cardiac.orientation import HeartFrame
 from photopeak.cli import main
 from photopeak.cli.benchmark import plan_of, work
-from photopeak.cli.benchmark_lowdose import counted_less, read_settings, reconstructed
+from photopeak.cli.benchmark_lowdose import counted_less, prepare, read_settings, reconstructed
 from photopeak.cli.benchmark_run import scores_file
 from photopeak.core import COUNTS, Grid, Projections, Step, Study, Volume, attenuation
 from photopeak.core.errors import BadArgument
@@ -153,6 +154,16 @@ def _nothing_twice(cohort: Path, out: Path) -> None:
     new, old = json.loads(again[-1]), json.loads(lines[-1])
     assert new["scores"] == old["scores"]
     assert set(read_settings(path.parent, "test")["c"]) == {"10%", "1 view"}
+
+
+def test_counts_of_another_cohort_are_not_taken(cohort: Path, tmp_path: Path) -> None:
+    plan, other = plan_of(tomllib.loads(RECIPE)), tmp_path / "other"
+    assert isinstance(plan, LowDosePlan)
+    prepare(plan, cohort, tmp_path / "out", "test", workers=1)
+    shutil.copytree(cohort, other)
+    write_manifest(other, dict.fromkeys("ab", "test"), about={"simulated": True, "camera": "another"})
+    with pytest.raises(BadArgument, match="cohort"):
+        prepare(plan, other, tmp_path / "out", "test", workers=1)
 
 
 def test_counts_follow_from_scan_and_setting_alone() -> None:

@@ -36,17 +36,25 @@ def with_settings(plan: "LowDosePlan") -> "LowDosePlan":
 
 
 def prepare(plan: "LowDosePlan", cohort: Path, out: Path, split: str, workers: int) -> None:
-    """Measure every scan of the split under every setting that is not measured yet, and reconstruct it by MLEM."""
+    """Measure every scan of the split under every setting that is not measured yet, and reconstruct it by MLEM.
+
+    Raises
+    ------
+    BadArgument : the folder has scans of another cohort.
+    """
     from functools import partial
 
     from rich.progress import track
 
     from photopeak.cli.benchmark import part_of
+    from photopeak.cli.benchmark_run import require_same
     from photopeak.io.cohort import open_cohort
     from photopeak.io.store import STUDY_FILE
     from photopeak.simulate.cohort import in_parallel
 
-    names = part_of(open_cohort(cohort), split, **plan.scored).names
+    studies = open_cohort(cohort)
+    require_same(out / GIVEN / "cohort.json", {"cohort": dict(studies.about)})
+    names = part_of(studies, split, **plan.scored).names
     missing = [
         number
         for number, name in enumerate(names)

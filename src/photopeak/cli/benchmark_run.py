@@ -63,7 +63,7 @@ def train_run(
         "studies": list(studies.names),
         "stands_on": {what: file_sha256(other / WEIGHTS) for what, other in stands_on.items()},
     }
-    _require_same(folder / ENTRY, identity)
+    require_same(folder / ENTRY, identity)
     if (folder / TRAINED).is_file():
         return
     try:
@@ -238,7 +238,8 @@ def _stand(method: Any, what: str, other: Any) -> None:
     getattr(method, take)(other)
 
 
-def _require_same(path: Path, identity: Mapping[str, Any]) -> None:
+def require_same(path: Path, identity: Mapping[str, Any]) -> None:
+    """Write what a folder was begun with into a file of it, or refuse to go on with anything else (BadArgument)."""
     from photopeak.core.errors import BadArgument
 
     wanted = json.loads(json.dumps(identity))
