@@ -22,6 +22,7 @@ from photopeak.core.errors import BadArgument
 from photopeak.core.random import stream
 from photopeak.evaluate.low_dose import LowDosePlan
 from photopeak.io import save, write_manifest
+from photopeak.io.cohort import MANIFEST_FILE
 from photopeak.methods.diffspect import DiffSpect
 from photopeak.methods.measured import Measured, known_start, start_step
 from photopeak.physics.pinhole import Pinhole
@@ -161,6 +162,7 @@ def test_counts_of_another_cohort_are_not_taken(cohort: Path, tmp_path: Path) ->
     assert isinstance(plan, LowDosePlan)
     prepare(plan, cohort, tmp_path / "out", "test", workers=1)
     shutil.copytree(cohort, other)
+    (other / MANIFEST_FILE).unlink()
     write_manifest(other, dict.fromkeys("ab", "test"), about={"simulated": True, "camera": "another"})
     with pytest.raises(BadArgument, match="cohort"):
         prepare(plan, other, tmp_path / "out", "test", workers=1)
