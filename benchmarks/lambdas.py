@@ -1,6 +1,6 @@
 """Refits how strongly DiffSPECT-3D follows the data, by count fraction and by share of views: `Lambdas`.
 
-python benchmarks/lambdas.py COHORT WEIGHTS [--persons 3] [--steps 8] [--write WEIGHTS] [--out FILE.json]
+python benchmarks/lambdas.py COHORT WEIGHTS [--persons 3] [--steps 5] [--write WEIGHTS] [--out FILE.json]
 
 On validation persons, columns are searched one after the other: where sampling starts, the gradient, total variation,
 the share of EM. Values are tried in order, until one is worse than the best. The least heart NRMSE over that of MLEM
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("cohort", type=Path)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--persons", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--write", type=Path, help="the same weights with the refitted strengths")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()

@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--persons", type=int, default=10)
     parser.add_argument("--settings", nargs="+", default=["5%", "5 views"])
-    parser.add_argument("--steps", type=int, nargs="+", default=[8])
+    parser.add_argument("--steps", type=int, nargs="+", default=[5])
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--map-weights", type=Path)
     parser.add_argument("--out", type=Path)

@@ -97,7 +97,7 @@ class DiffSpect(VolumeSlices):
         fraction: float | None = None,
         scatter: str | None = None,
         lambdas: Lambdas | Literal["printed"] | None = None,
-        steps: int = 8,
+        steps: int = 5,
         prior: bool = True,
         dps: bool = True,
         tv: bool = True,

@@ -23,7 +23,8 @@ class Sampling:
 
     Parameters
     ----------
-    steps : network evaluations of a slice, 25 in the paper; the first is done once for each noise.
+    steps : network evaluations of a slice, 25 in the paper; the first is done once for each noise. `Lambdas` belong to
+        the number that they were fitted with, 5 for those that ship.
     prior : start from the noisy image at the time that `Lambdas` says, or from noise alone.
     dps, tv, em : whether each kind of consistency is kept.
     every : EM whenever the number of steps left is a multiple of it; 10 in the paper.
@@ -36,7 +37,7 @@ class Sampling:
     chunk : slices that the network sees at once; bounds memory.
     """
 
-    steps: int = 8
+    steps: int = 5
     prior: bool = True
     dps: bool = True
     tv: bool = True
