@@ -10,7 +10,7 @@ import torch
 from photopeak.core import COUNTS, Grid, Projections, Study, Volume, attenuation
 from photopeak.core.errors import BadArgument
 from photopeak.core.random import stream
-from photopeak.methods import method_class
+from photopeak.methods import method_class, shipped_weights
 from photopeak.methods.diffspect import DiffSpect
 from photopeak.methods.diffspect_settings import Lambdas
 from photopeak.methods.measured import Measured, Scan
@@ -333,3 +333,12 @@ def test_arguments_that_cannot_be(arguments: dict[str, Any]) -> None:
 def test_more_steps_than_times_are_refused() -> None:
     with pytest.raises(BadArgument, match="sampling steps"):
         _method().using(steps=1001, fraction=1.0)(ball())
+
+
+def test_shipped_weights_know_the_camera_and_their_strengths() -> None:
+    path = shipped_weights("diffspect")
+    method = DiffSpect.restored(path)
+    assert path.stat().st_size <= 15e6
+    assert method.usual()["views"] == 19
+    few_counts, few_views = method.lambdas.at(0.2), method.lambdas.at(0.2, views=0.2)
+    assert few_views["start"] > few_counts["start"]
