@@ -3,7 +3,8 @@
 python benchmarks/intervals.py COHORT [--method concord] [--weights FILE] [--persons 40] [--samples 8] [--out FILE.json]
 
 One scan of each person of the test split, stress and rest by turns; the calibration travels in the weights, where
-validation scans have put it. Shares of the voxels of the heart volume of interest; mean over persons, 95 % interval.
+validation scans have put it. Shares of the voxels of the heart volume of interest, or for PET of the body; mean over
+persons, 95 % interval.
 """
 
 import argparse
@@ -14,12 +15,12 @@ from typing import Any
 import torch
 
 from photopeak.core import Study
-from photopeak.evaluate.calibration import Calibration, Errors, coverage, errors_of, sharpness
+from photopeak.evaluate.calibration import Calibration, Errors, coverage, errors_of, region_of, sharpness
 from photopeak.evaluate.stats import bootstrap_interval
 from photopeak.io.cohort import Cohort, open_cohort
 from photopeak.methods import method as method_named
 
-TRUTH = "ac_clean"
+TRUTHS = {"ac": "ac_clean", "pet": "pet"}
 
 
 def one_scan_each(cohort: Cohort, persons: int) -> list[Study]:
@@ -31,9 +32,12 @@ def one_scan_each(cohort: Cohort, persons: int) -> list[Study]:
 
 def errors(study: Study, method: Any) -> Errors:
     """Errors and stated spreads of the answer to a study of which the method sees what it reads."""
+    region = region_of(method.writes)
+    assert region is not None
     answer = method(study.only(*method.reads))
-    spreads = {"answer": answer["ac"], "answer_sd": answer["ac_sd"]}
-    return errors_of(study.add(spreads, answer.history[-1]), of="answer", truth=TRUTH)
+    spreads = {"answer": answer[region.answer], "answer_sd": answer[f"{region.answer}_sd"]}
+    judged = study.add(spreads, answer.history[-1])
+    return errors_of(judged, of="answer", truth=TRUTHS[region.answer], region=region)
 
 
 def main() -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from photopeak.cli.benchmark import part_of
-from photopeak.cli.benchmark_run import answered, read_scores
+from photopeak.cli.benchmark_run import answered, read_scores, train_run
 from photopeak.core import COUNTS, Method, Study, Volume
+from photopeak.evaluate.benchmark import Entry, Plan, Run
 from photopeak.io import save, write_manifest
-from photopeak.io.cohort import Cohort, Scan
+from photopeak.io.cohort import Cohort, Scan, open_cohort
+from photopeak.methods.mean_acf import MeanFactor
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 RECIPE = """
 reference = "mean"
@@ -48,7 +50,7 @@ def cohort(patient: Study, tmp_path: Path) -> Path:
 
 
 def test_methods_are_scored_and_a_failure_is_told_and_nothing_is_done_twice(
-    run: Run, cohort: Path, tmp_path: Path
+    run: Command, cohort: Path, tmp_path: Path
 ) -> None:
     recipe, out = tmp_path / "recipe.toml", tmp_path / "out"
     recipe.write_text(RECIPE)
@@ -92,12 +94,43 @@ def test_a_method_sees_what_it_reads_and_nothing_else(patient: Study) -> None:
 
 
 @pytest.mark.parametrize("text", ["reference = ", 'reference = "x"\n[[entry]]\nlabel = "y"\nmethod = "unet"'])
-def test_bad_recipes_are_refused(run: Run, cohort: Path, tmp_path: Path, text: str) -> None:
+def test_bad_recipes_are_refused(run: Command, cohort: Path, tmp_path: Path, text: str) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(text)
     failed = run("benchmark", recipe, cohort, "-o", tmp_path / "out")
     assert failed.returncode == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_what_ships_of_a_heart_has_the_domain_and_the_calibration_of_eight_samples(
+    patient: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = {"a": "train", "b": "validation", "c": "validation"}
+    for name in splits:
+        save(patient, tmp_path / "cohort" / name)
+    write_manifest(tmp_path / "cohort", splits, about={"simulated": True})
+    cohort, asked = open_cohort(tmp_path / "cohort"), []
+    using = MeanFactor.using
+
+    def counted(self: MeanFactor, **settings: int) -> MeanFactor:
+        asked.append(settings)
+        return using(self, **settings)
+
+    monkeypatch.setattr(MeanFactor, "using", counted)
+    entry = Entry("mean", "mean_acf", using={"samples": 2}, ships=True)
+    train_run(
+        Plan((entry,), "mean", volumes={"ac": "ac_clean"}, budget={"max_steps": 1}),
+        Run(entry, 1),
+        cohort.split("train"),
+        tmp_path / "run",
+        {},
+        tmp_path / "keep",
+        cohort.split("validation"),
+    )
+    card = MeanFactor.restored(tmp_path / "run" / "weights.safetensors").card
+    assert card["domain"]["voxel_mm"] == 6.4
+    assert set(card["calibration"]) == {"floor", "spread", "local", "reach", "studies"}
+    assert asked[-1] == {"samples": 8}, "as it always was, whatever an entry is scored with"
 
 
 def test_one_scan_of_each_person_by_turns(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ import pytest
 
 from photopeak.cli import main
 from photopeak.cli.benchmark import plan_of
-from photopeak.cli.benchmark_run import scores_file
+from photopeak.cli.benchmark_run import scores_file, train_run
 from photopeak.core import FACTOR, HU, SUV, Grid, Study, Volume
+from photopeak.core.errors import BadArgument
+from photopeak.evaluate.benchmark import Entry, Run
 from photopeak.evaluate.ct2pet import MEASURED, Ct2PetPlan
 from photopeak.io import save, write_manifest
+from photopeak.io.cohort import open_cohort
+from photopeak.learn.checkpoint import load_checkpoint
+from photopeak.methods import method_class
 
 GRID = Grid.regular((7, 16, 16), (5.0, 4.0, 4.0))
-SPLITS = {"a": "train", "b": "train", "c": "test", "d": "test"}
+SPLITS = {"a": "train", "b": "train", "c": "test", "d": "test", "e": "validation", "f": "validation"}
+SHIPPED_BYTES = 15e6
 RECIPE = """
 task = "ct2pet"
 reference = "CPDM"
@@ -156,6 +163,48 @@ def _nothing_twice(recipe: Path, cohort: Path, out: Path, monkeypatch: pytest.Mo
     assert path.read_text() == lines
 
 
+def _entry(**more: Any) -> Entry:
+    arguments = {"channels": [8, 24], "feed": {"voxel_mm": [5.0, 8.0, 8.0]}}
+    return Entry(**{"label": "U", "method": "palette_pet", "arguments": arguments, "using": {"steps": 2}, **more})
+
+
+def _trained(entry: Entry, tmp_path: Path) -> dict[str, Any]:
+    """The card of what a benchmark trains, on people of whom some are for validation."""
+    folder = tmp_path / "cohort"
+    cohort = open_cohort(folder if folder.exists() else cohort_of(folder, {"simulated": True}))
+    plan = Ct2PetPlan((entry,), entry.label, volumes={"pet": "pet_clean"}, budget={"max_steps": 1, "batch_size": 2})
+    train, validation = cohort.split("train"), cohort.split("validation") if entry.ships else None
+    train_run(plan, Run(entry, 1), train, tmp_path / "run", {}, tmp_path / "keep", validation)
+    return load_checkpoint(tmp_path / "run" / "weights.safetensors")[1]["card"]
+
+
+def test_what_ships_is_calibrated_in_its_settings_of_use_also_if_it_ships_only_later(tmp_path: Path) -> None:
+    assert "calibration" not in _trained(_entry(), tmp_path)
+    card = _trained(_entry(ships=True), tmp_path)
+    assert card["calibration"]["studies"] == 2
+    assert card["calibration"]["using"] == {"steps": 2, "samples": 4, "tv": 0.0}
+    assert card["calibration"]["local"] > 0
+    assert "domain" not in card
+    written = (tmp_path / "run" / "weights.safetensors").stat().st_mtime_ns
+    assert _trained(_entry(ships=True), tmp_path) == card
+    assert (tmp_path / "run" / "weights.safetensors").stat().st_mtime_ns == written, "it is not calibrated twice"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"using": {"rounds": 2}}, "using rounds of palette_pet"),
+        ({"method": "vqgan_pet", "arguments": {"critic_channels": 8}, "using": {}}, "vqgan_pet to be calibrated"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused_before_it_is_trained(
+    more: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadArgument, match=words):
+        _trained(replace(_entry(ships=True), **more), tmp_path)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
 def test_a_hospitals_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, out = tmp_path / "recipe.toml", tmp_path / "out"
     first = RECIPE.split("[[entry]]")
@@ -188,3 +237,7 @@ def test_the_recipe_is_a_plan() -> None:
     assert plan[published.map or ""].arguments["compat"] == published.arguments["compat"] == "cpdm"
     assert plan[published.code or ""].arguments["feed"] == {"per_slice": True}
     assert plan.quickly().lpips == "alexnet"
+    (ships,) = [entry for entry in plan.entries if entry.ships]
+    made: Any = method_class(ships.method or "")(**ships.arguments)
+    weights = sum(value.numel() * value.element_size() for value in made.players.state_dict().values())
+    assert 1e6 < weights < SHIPPED_BYTES - 1e5, "the header comes on top"

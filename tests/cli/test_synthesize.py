@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photopeak.cli.synthesize import asked_once, command, ready, synthesize
+from photopeak.cli.synthesize import command, synthesize
+from photopeak.cli.synthesize_method import asked_once, ready
 from photopeak.core import HU, SUV, Grid, Step, Study, Volume
 from photopeak.core.errors import (
     BadArgument,
@@ -24,6 +25,7 @@ from photopeak.core.errors import (
     OutOfDomain,
 )
 from photopeak.evaluate.pet_report import UNDETERMINED
+from photopeak.evaluate.pet_scores import body_of
 from photopeak.io.dicom_ct_write import write_ct
 from photopeak.io.dicom_pt import Told, read_pt
 from photopeak.io.dicom_scan import SimulatedScan
@@ -117,6 +119,57 @@ def test_suv_on_pet_voxels_with_spread_report_and_log(tmp_path: Path) -> None:
     assert "120 kVp" in log
 
 
+FITTED = {"floor": 0.2, "spread": 3.0, "local": 0.1, "reach": {"0.5": 0.6, "0.8": 1.2, "0.95": 1.96}, "studies": 7}
+
+
+def calibrated_warm(**using: Any) -> Warm:
+    """The method with a card that says for which settings its sd was calibrated, and how."""
+    method = Warm()
+    method.card = {**CARD, "calibration": {**FITTED, "using": {"samples": 4, "tv": 0.0, **using}}}
+    return method
+
+
+def test_the_sd_is_calibrated_in_the_body_for_the_settings_that_the_card_names(tmp_path: Path) -> None:
+    plain = synthesize(short_study(), Warm().using(samples=4), tmp_path / "plain", anyway=True)
+    made = synthesize(short_study(), calibrated_warm().using(samples=4), tmp_path / "out", anyway=True)
+    assert torch.equal(made["pet"].data, plain["pet"].data)
+    body = torch.from_numpy(body_of(made["ct"]))
+    before, pet = plain["pet_sd"].data[body], made["pet"].data[body]
+    expected = (0.2**2 + (3 * before) ** 2 + (0.1 * pet) ** 2).sqrt()
+    torch.testing.assert_close(made["pet_sd"].data[body], expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(made["pet_sd"].data[~body], plain["pet_sd"].data[~body])
+    report, log = ((tmp_path / "out" / name).read_text() for name in ("report.html", "log.txt"))
+    assert "held 95 % of the voxels of the bodies in 7 scans" in report
+    assert "outside of the body it is not calibrated" in report
+    assert "uncertainty: calibrated on 7 validation scans" in log.splitlines()
+    for text in (report, log):
+        assert "was not calibrated" not in text
+    assert "uncertainty: not calibrated" in (tmp_path / "plain" / "log.txt").read_text().splitlines()
+
+
+def test_a_calibration_for_other_settings_is_not_used_and_the_report_says_so(tmp_path: Path) -> None:
+    plain = synthesize(short_study(), Warm().using(samples=2), tmp_path / "plain", anyway=True)
+    made = synthesize(short_study(), calibrated_warm().using(samples=2), tmp_path / "out", anyway=True)
+    assert torch.equal(made["pet_sd"].data, plain["pet_sd"].data)
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "was not calibrated" in report
+    assert "is for samples=4, tv=0: it was not used" in report
+    synthesize(short_study(), calibrated_warm(tv=0.3).using(samples=4), tmp_path / "tv", anyway=True)
+    assert "is for samples=4, tv=0.3: it was not used" in (tmp_path / "tv" / "log.txt").read_text()
+
+
+def test_one_answer_has_an_sd_where_it_was_calibrated_for_one(tmp_path: Path) -> None:
+    made = synthesize(short_study(), calibrated_warm(samples=1), tmp_path / "out", anyway=True)
+    assert (tmp_path / "out" / "pet_sd.nii.gz").exists()
+    body = torch.from_numpy(body_of(made["ct"]))
+    expected = (0.2**2 + (0.1 * made["pet"].data[body]) ** 2).sqrt()
+    torch.testing.assert_close(made["pet_sd"].data[body], expected, rtol=1e-4, atol=1e-5)
+    assert float(made["pet_sd"].data[~body].max()) == 0
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert "follows from its SUV alone" in log
+    assert "No uncertainty" not in log
+
+
 def test_one_answer_has_no_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     synthesize(study(), Warm(), tmp_path / "out")
     assert not (tmp_path / "out" / "pet_sd.nii.gz").exists()
@@ -188,6 +241,17 @@ def test_what_is_no_ready_method_is_refused(
 def test_the_method_is_that_of_the_weights(weights: Path) -> None:
     made = ready(None, weights, {"samples": 2, "tv": 0.1})
     assert (made.name, made.samples, made.tv) == ("unet_pet", 2, 0.1)
+
+
+def test_settings_are_those_of_the_calibration_unless_told_and_else_one_answer(weights: Path, tmp_path: Path) -> None:
+    assert ready(None, weights, {}).samples == 1
+    path = tmp_path / "palette.safetensors"
+    method: Any = method_class("palette_pet")(channels=(8, 24))
+    method.save(path, card={**CARD, "calibration": {**FITTED, "using": {"samples": 3, "steps": 5, "tv": 0.0}}})
+    preset, told = ready(None, path, {}), ready(None, path, {"samples": 2, "seed": 4})
+    assert (preset.samples, preset.steps, preset.seed) == (3, 5, 0)
+    assert (told.samples, told.steps, told.seed) == (2, 5, 4)
+    assert method_class("cpdm_pet").steps == method_class("bbdm_pet").steps == 10
 
 
 def test_nothing_is_written_where_the_ct_is_too_short_or_oblique_or_out_exists(tmp_path: Path) -> None:

@@ -3,20 +3,25 @@ import subprocess
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from photopeak.cli import synthesize
 from photopeak.cli.benchmark import plan_of
-from photopeak.cli.train import command, planned_method, read_recipe
+from photopeak.cli.train import calibrate_weights, command, in_use, judged_in, planned_method, read_recipe
 from photopeak.core import HU, SUV, Grid, Study, Volume
 from photopeak.core.errors import BadArgument, BadCheckpoint
-from photopeak.io import save, write_manifest
+from photopeak.io import load, save, write_manifest
+from photopeak.io.cohort import open_cohort
+from photopeak.io.nifti import write_nifti
 from photopeak.methods import method_class
 from photopeak.methods.attention import Attention
 from photopeak.methods.indirect import Indirect
 from photopeak.methods.mean_acf import MeanFactor
 from photopeak.methods.padm import PADM
+from photopeak.methods.unet import UNetPet
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 FOLDER = Path(__file__).parents[2] / "recipes"
@@ -136,12 +141,91 @@ def test_weights_carry_what_correct_needs_to_know(run: Run, patient: Study, save
     weights = tmp_path / "run" / "weights.safetensors"
     card = MeanFactor.restored(weights).card
     assert card["calibration"]["studies"] == 2
+    assert "using" not in card["calibration"]
     assert "population" not in card["domain"], "one scan is no population"
     done = run("correct", saved, "-o", tmp_path / "out", "--method", "mean_acf", "--weights", weights)
     assert done.returncode == 0, done.stderr
     assert "distance from the training scans: – (not known" in done.stdout
     assert "was not calibrated" not in done.stdout
     assert "The sd is calibrated" in (tmp_path / "out" / "report.html").read_text()
+
+
+PET_RECIPE = """
+method = "palette_pet"
+using = {{ {using} }}
+budget = {{ max_steps = 2, batch_size = 2 }}
+[arguments]
+channels = [8, 24]
+"""
+
+
+def bodies(folder: Path, **splits: str) -> Path:
+    """Water in air and an uptake that differs from person to person."""
+    grid = Grid.regular((24, 12, 12), (5.0, 4.0, 4.0))
+    ct = torch.full(grid.shape, -1000.0)
+    ct[:, 2:10, 2:10] = 40.0
+    for number, name in enumerate(splits):
+        volumes = {"ct": Volume(ct, grid, HU)}
+        volumes |= {
+            one: Volume((ct > 0) * (1.0 + number + up), grid, SUV) for one, up in (("pet", 0), ("pet_clean", 1))
+        }
+        save(Study(name, volumes, facts={"kvp": 120.0}), folder / name)
+    write_manifest(folder, splits, about={"simulated": True})
+    return folder
+
+
+def test_a_pet_method_is_calibrated_on_validation_bodies_for_how_it_is_used(tmp_path: Path) -> None:
+    cohort = bodies(tmp_path / "cohort", a="train", b="validation", c="validation")
+    (tmp_path / "r.toml").write_text(PET_RECIPE.format(using="steps = 2, samples = 3"))
+    command(str(tmp_path / "r.toml"), cohort, tmp_path / "run")
+    weights = tmp_path / "run" / "weights.safetensors"
+    card = method_class("palette_pet").restored(weights).card
+    assert card["calibration"]["studies"] == 2
+    assert card["calibration"]["using"] == {"steps": 2, "samples": 3, "tv": 0.0}
+    ct = write_nifti(load(cohort / "b")["ct"], tmp_path / "ct.nii.gz")
+    synthesize.command(ct, tmp_path / "out", weights=weights, kvp=120)
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert "uncertainty: calibrated on 2 validation scans" in log
+    assert "steps: 2\nsamples: 3" in log
+
+
+def test_the_calibration_knows_the_target_that_the_recipe_names(tmp_path: Path) -> None:
+    cohort = bodies(tmp_path / "cohort", a="train", b="validation", c="validation")
+    method: Any = UNetPet(channels=(8, 24))
+    fitted = []
+    for volumes in ({}, {"pet": "pet_clean"}):
+        calibrate_weights(
+            method, open_cohort(cohort).split("validation"), volumes, tmp_path / "w.safetensors", using={}
+        )
+        fitted.append(UNetPet.restored(tmp_path / "w.safetensors").card["calibration"])
+    assert fitted[0]["using"] == {"samples": 1, "tv": 0.0}, "each answer would be the same"
+    widths = [one["floor"] * one["reach"]["0.95"] for one in fitted]
+    assert widths == pytest.approx([3.0, 4.0], rel=0.05), (
+        "an untrained network finds nothing of SUV 2 and 3, or 3 and 4"
+    )
+
+
+@pytest.mark.parametrize("using", ["stepz = 2", "seed = 3"])
+def test_settings_that_no_calibration_has_stop_the_run(using: str, tmp_path: Path) -> None:
+    cohort = bodies(tmp_path / "cohort", a="train", b="validation", c="validation")
+    (tmp_path / "r.toml").write_text(PET_RECIPE.format(using=using))
+    with pytest.raises(BadArgument, match=f"using {using[:4]}"):
+        command(str(tmp_path / "r.toml"), cohort, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_what_is_calibrated_as_it_is_used_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BadArgument, match="using steps of padm"):
+        in_use(PADM(), {"steps": 3})
+    assert judged_in(Attention(channels=(8, 24))) is None
+    assert judged_in(UNetPet({"per_slice": True}, channels=(8, 24))) is None
+    for method in (Attention(channels=(8, 24)), UNetPet({"per_slice": True}, channels=(8, 24))):
+        with pytest.raises(BadArgument, match="to be calibrated"):
+            in_use(method, {})
+    one = open_cohort(bodies(tmp_path / "cohort", a="train", b="validation")).split("validation")
+    with pytest.raises(BadArgument, match="1 patients"):
+        calibrate_weights(UNetPet(channels=(8, 24)), one, {}, tmp_path / "w.safetensors", using={})
+    assert not (tmp_path / "w.safetensors").exists()
 
 
 def test_a_run_is_not_gone_on_with_against_the_users_will(run: Run, cohort: Path, tmp_path: Path) -> None:

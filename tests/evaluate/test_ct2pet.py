@@ -42,6 +42,12 @@ def test_features_follow_the_entries_that_stay() -> None:
     assert (quick.features, quick.lpips, quick.budget["max_steps"]) == (("a", "b"), "alexnet", 1)
 
 
+def test_what_answers_in_suv_ships_but_not_after_seconds_of_training() -> None:
+    made = plan(entry=[ENTRIES[0], ENTRIES[1] | {"ships": True}, ENTRIES[2]], quick={"budget": {"max_steps": 1}})
+    assert [entry.ships for entry in made.entries] == [False, True, False]
+    assert not any(entry.ships for entry in made.quickly().entries)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -50,7 +56,9 @@ def test_features_follow_the_entries_that_stay() -> None:
         ({"lpips": "resnet"}, "lpips"),
         ({"imported": {"truths": ["pet"]}}, "imported"),
         ({"imported": {"truths": [], "volumes": {}}}, "imported"),
-        ({"entry": [ENTRIES[2] | {"label": "a", "ships": True}]}, "ships"),
+        ({"entry": [*ENTRIES[1:], ENTRIES[0] | {"ships": True}]}, "map that ships"),
+        ({"entry": [*ENTRIES[:2], ENTRIES[2] | {"ships": True, "arguments": {"compat": "cpdm"}}]}, "b that ships"),
+        ({"entry": [*ENTRIES[:2], ENTRIES[2] | {"ships": True, "arguments": {"feed": {"per_slice": True}}}]}, "in SUV"),
         ({"quick": {"settings": []}}, "quick"),
     ],
 )

@@ -119,6 +119,16 @@ def test_without_spread_no_uncertainty_is_shown(tmp_path: Path) -> None:
     assert "no uncertainty was estimated" in page
 
 
+def test_how_the_sd_was_calibrated_is_said_only_where_it_was(tmp_path: Path) -> None:
+    plain = write_pet_report(study(), tmp_path / "a.html", provenance={}).read_text()
+    step = Step(("pet_sd",), "evaluate.calibration", ("pet", "pet_sd"), {"studies": 12})
+    page = write_pet_report(study().add({}, step), tmp_path / "b.html", provenance={}).read_text()
+    assert "in 12 scans that the method was not trained on" in page
+    assert "It is the method's own" in plain
+    assert "It is the method's own" not in page
+    assert "It is calibrated" not in plain
+
+
 def test_a_folder_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(BadArgument, match="a folder"):
         write_pet_report(study(), tmp_path, provenance={})

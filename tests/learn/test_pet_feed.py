@@ -15,6 +15,18 @@ def _ct(grid: Grid = GRID) -> Volume:
     return Volume.from_numpy(np.where(x < x.mean(), -1000.0, 40.0), grid, HU)
 
 
+def test_a_network_sees_the_body_with_a_margin_of_air() -> None:
+    ct = torch.full((3, 60, 70), AIR)
+    ct[1, 20:30, 5:41] = FEED.ct_to_network(torch.tensor(40.0))
+    ct[2, 33, 40] = FEED.ct_to_network(torch.tensor(-890.0))
+    ct[0, 50, 60] = FEED.ct_to_network(torch.tensor(-910.0))
+    assert FEED.around(ct) == (slice(12, 42), slice(0, 49))
+    rows, columns = FEED.around(torch.full((3, 60, 70), AIR))
+    assert ct[:, rows, columns].shape == ct.shape
+    rows, columns = FEED.around(torch.zeros(3, 60, 70))
+    assert ct[:, rows, columns].shape == ct.shape
+
+
 def test_a_grid_like_the_feeds_is_kept() -> None:
     assert FEED.grid(GRID).same_as(GRID)
     ct = _ct()

@@ -148,6 +148,27 @@ def test_a_finer_ct_gets_its_answer_on_its_own_grid() -> None:
     assert float(answer["pet"].data.min()) >= 0
 
 
+@pytest.mark.parametrize("name", ["unet_pet", "palette_pet"])
+def test_air_far_from_the_body_changes_nothing_and_has_no_uptake(name: str) -> None:
+    method: Any = made(name, maps=["attention"], attention=SEGMENTER)
+    ready = method.using(steps=2) if name == "palette_pet" else method
+    grid, bare = body()["ct"].grid, body()
+    wide = torch.nn.functional.pad(bare["ct"].data, (40, 12, 20, 30), value=-1000.0)
+    centre = grid.centre_mm + np.array([(12 - 40) / 2 * 8, (30 - 20) / 2 * 8, 0])
+    around = Grid.regular(tuple(wide.shape), (10.0, 8.0, 8.0), centre_mm=tuple(centre))
+    narrow = torch.nn.functional.pad(bare["ct"].data, (8, 8, 8, 8), value=-1000.0)
+    close = Grid.regular(tuple(narrow.shape), (10.0, 8.0, 8.0), centre_mm=tuple(grid.centre_mm))
+    far, near = (
+        ready(Study("x", {"ct": Volume(ct, on, HU)}, facts={"kvp": 120.0}))["pet"].data
+        for ct, on in ((wide, around), (narrow, close))
+    )
+    assert torch.equal(far[:, 12:48, 32:72], near)
+    assert float(near.max()) > 0
+    outside = far.clone()
+    outside[:, 12:48, 32:72] = 0
+    assert float(outside.max()) == 0
+
+
 def test_samples_differ_by_seed_and_agree_without_chance() -> None:
     chance, steady = made("palette_pet").using(steps=2, samples=2), made("unet_pet").using(samples=2)
     study = body()

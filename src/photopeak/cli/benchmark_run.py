@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from photopeak.core import Study
     from photopeak.evaluate.benchmark import Plan, Run
+    from photopeak.evaluate.calibration import Region
     from photopeak.io.cohort import Cohort
 
 WEIGHTS, ENTRY, TRAINED = "weights.safetensors", "entry.json", "trained.json"
@@ -37,12 +38,13 @@ def train_run(
 
     Raises
     ------
-    BadArgument : the folder holds a training of other settings, or the arguments are not the method's.
+    BadArgument : the folder holds a training of other settings, the arguments are not the method's, or an entry ships
+        whose uncertainty cannot be calibrated.
     """
     import torch
 
-    from photopeak.cli.train import calibrate_weights
     from photopeak.core.errors import BadArgument
+    from photopeak.evaluate.calibration import HEART
     from photopeak.evaluate.domain import training_domain
     from photopeak.io.store import file_sha256
     from photopeak.learn.loop import Budget, fit
@@ -65,6 +67,8 @@ def train_run(
     }
     require_same(folder / ENTRY, identity)
     if (folder / TRAINED).is_file():
+        if entry.ships and "calibration" not in (trained := kind.restored(folder / WEIGHTS)).card:
+            _calibrate(trained, run, instead, folder, validation)
         return
     try:
         torch.manual_seed(run.seed)
@@ -74,13 +78,35 @@ def train_run(
     for what, other in stands_on.items():
         _stand(method, what, _learned_class(plan[getattr(entry, what)].method).restored(other / WEIGHTS))
     card: dict[str, Any] = {"cohort": dict(studies.about), "licence": "Apache-2.0", "volumes": instead}
-    if entry.ships:
+    if entry.ships and _shipped_in(method, run) is HEART:
         card["domain"] = training_domain(studies.taking(instead), voxel_mm=method.feed.voxel_mm)
     fit(method, studies.taking(instead), folder, budget=budget, seed=run.seed, card=card, keep=keep)
-    if entry.ships and validation is not None:
-        calibrate_weights(method, validation, instead.get("ac", "ac"), folder / WEIGHTS)
+    if entry.ships:
+        _calibrate(method, run, instead, folder, validation)
     parameters = sum(p.numel() for p in method.players.parameters())
     _write(folder / TRAINED, {**method.card["training"], "parameters": parameters})
+
+
+def _shipped_in(method: Any, run: "Run") -> "Region":
+    """Where the answer of an entry that ships is judged; BadArgument if its uncertainty cannot be calibrated."""
+    from photopeak.cli.train import in_use
+
+    return in_use(method, _used(method, run))[0]
+
+
+def _used(method: Any, run: "Run") -> Mapping[str, Any]:
+    """The settings of use that an entry is calibrated for: its own, and the usual ones of a heart."""
+    from photopeak.methods.pet_slices import PetSlices
+
+    return run.entry.using if isinstance(method, PetSlices) else {}
+
+
+def _calibrate(method: Any, run: "Run", volumes: Mapping[str, str], folder: Path, validation: "Cohort | None") -> None:
+    """Calibrate the weights of an entry that ships, as soon as there are validation scans."""
+    from photopeak.cli.train import calibrate_weights
+
+    if validation is not None:
+        calibrate_weights(method, validation, volumes, folder / WEIGHTS, using=_used(method, run))
 
 
 def training_of(folder: Path) -> dict[str, Any]:

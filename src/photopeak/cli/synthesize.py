@@ -2,23 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-if TYPE_CHECKING:
-    from torch.nn import Module
+from photopeak.cli.synthesize_method import (
+    USUAL_METHOD,
+    asked_once,
+    calibrated_for,
+    covers,
+    evaluations,
+    network_of,
+    ready,
+)
 
+if TYPE_CHECKING:
     from photopeak.core import Study
     from photopeak.evaluate.domain import Check
 
 REPORT, LOG = "report.html", "log.txt"
-USUAL_METHOD, USUAL_SAMPLES = "cpdm_pet", 4
-NETWORKS = ("net", "generator", "generator0", "pet")
-"""What methods call the network that is asked once for each chunk of slices, step and sample."""
-ESTIMATED = {"pet": "FDG PET estimated", "pet_sd": "Standard deviation of FDG PET, by the method itself, estimated"}
 Format = Literal["nifti", "dicom"]
 
 
@@ -30,8 +33,15 @@ def command(
     method: Annotated[str | None, typer.Option(help=f"Method; {USUAL_METHOD}, or that of WEIGHTS.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights other than the shipped ones.")] = None,
     kvp: Annotated[float | None, typer.Option(help="Tube voltage, where the header does not say it.")] = None,
-    samples: Annotated[int, typer.Option(help="Answers; their mean is PET, their spread its sd.")] = USUAL_SAMPLES,
-    steps: Annotated[int | None, typer.Option(help="Sampling steps of a diffusion method.")] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Answers; their mean is PET, their spread its sd. As many as WEIGHTS are calibrated for, or 1."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Sampling steps of a diffusion method; those of the calibration, or its own.")
+    ] = None,
     tv: Annotated[float | None, typer.Option(help="Smoothing from slice to slice (total variation), SUV.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bits.")] = 0,
     format: Annotated[str, typer.Option(help="nifti, or dicom: a PT series in the CT's study.")] = "nifti",
@@ -91,7 +101,7 @@ def synthesize(study: "Study", method: Any, out: Path, *, dicom: Path | None = N
         require_answerable(checks)
     method = asked_once(method)
     study = study.only("ct").add({"ct": in_voxels(study["ct"], method.feed.voxel_mm)}, _averaged(method))
-    study = _answered(study, method)
+    study = _calibrated(_answered(study, method), method)
     checks.append(dose_check(study["pet"], study["ct"]))
     warnings = _warnings(study, method, checks)
     told = provenance(study, method)
@@ -116,67 +126,6 @@ def require_new(out: Path) -> Path:
     return out.resolve()
 
 
-def ready(name: str | None, weights: Path | None, using: Mapping[str, Any]) -> Any:
-    """A method that makes PET from CT, with its card.
-
-    Parameters
-    ----------
-    name : the usual one, or that of the weights, unless given.
-    using : settings of use; steps of a method that takes none are refused.
-
-    Raises
-    ------
-    BadArgument : another kind of method, one whose answers are no SUV, a setting that it does not have, or no weights.
-    BadCheckpoint : weights without a card.
-    """
-    from photopeak.core.errors import BadArgument, BadCheckpoint
-    from photopeak.learn.checkpoint import load_checkpoint
-    from photopeak.methods import method, method_class
-
-    if name is None:
-        name = USUAL_METHOD if weights is None else str(load_checkpoint(weights)[1].get("method"))
-    kind = method_class(name)
-    if kind.reads != ("ct",) or not {"pet", "pet_sd"} <= set(kind.writes):
-        raise BadArgument(f"method {name}", needed="one that makes PET from CT", remedy=f"Use {USUAL_METHOD}.")
-    made: Any = method(name, weights, **using)
-    if getattr(made.feed, "per_slice", False):
-        raise BadArgument(
-            f"weights of {name} that give each slice its own scale",
-            needed="answers in SUV",
-            remedy='Train it without compat="cpdm".',
-        )
-    if "training" not in made.card:
-        raise BadCheckpoint(
-            f"weights of {name} without a card",
-            needed="what they were trained on",
-            remedy="Train with photopeak train.",
-        )
-    return made
-
-
-def asked_once(method: Any) -> Any:
-    """The method with one sample, if each would be the same: it draws no number for a slice of air."""
-    import torch
-
-    from photopeak.core.random import stream
-    from photopeak.learn.pet_feed import AIR
-
-    air = torch.full((1, method.feed.multiple, method.feed.multiple), AIR)
-    device = next((weight.device for weight in method.players.parameters()), air.device)
-    chance = stream(method.seed, 0)
-    before = chance.get_state()
-    method.require_parts()
-    method.players.eval()
-    with torch.inference_mode():
-        condition = method.condition(dict.fromkeys(("given", *method.maps), air))
-        method.answer({name: value.to(device) for name, value in condition.items()}, chance)
-    if not torch.equal(chance.get_state(), before):
-        return method
-    once = copy(method)
-    once.samples = 1
-    return once
-
-
 def _require_frame(study: "Study", source: Path) -> None:
     """Raise MissingGeometry before anything is computed, if no PT series can lie in the CT's frame."""
     from photopeak.core.errors import MissingGeometry
@@ -193,12 +142,13 @@ def provenance(study: "Study", method: Any) -> dict[str, str]:
     """How the PET was made, for the report, the log and DICOM."""
     from photopeak import __version__
 
-    trained = method.card["training"]
+    trained, fitted = method.card["training"], _is_calibrated(study) and study.history[-1].settings
     return {
         "photopeak": __version__,
         "method": method.name,
         **{key: str(value) for key, value in method.settings().items()},
         "trained on": f"{trained['studies']} scans, {trained['seconds']} s",
+        "uncertainty": f"calibrated on {fitted['studies']} validation scans" if fitted else "not calibrated",
         "tube voltage": f"{study.facts['kvp']:g} kVp",
         **{f"input {key}": str(value) for key, value in study.facts.get("dicom", {}).items()},
     }
@@ -215,8 +165,8 @@ def _answered(study: "Study", method: Any) -> "Study":
     from photopeak.core.errors import BadValues
 
     made: Study
-    with _bar(method.name, _evaluations(method, study["ct"].grid.shape[0])) as advance:
-        hook = _network(method).register_forward_hook(lambda *_: advance())
+    with _bar(method.name, evaluations(method, study["ct"].grid.shape[0])) as advance:
+        hook = network_of(method).register_forward_hook(lambda *_: advance())
         try:
             made = method(study)
         finally:
@@ -226,25 +176,6 @@ def _answered(study: "Study", method: Any) -> "Study":
     return made
 
 
-def _network(method: Any) -> "Module":
-    """What is asked for each chunk of slices: the player of that name, or the largest of its parts."""
-    from torch import nn
-
-    named = (player for name, player in method.players.named_children() if name in NETWORKS)
-    found: Module = next(named, method.players)
-    while isinstance(found, nn.ModuleDict):
-        found = max(found.children(), key=lambda part: sum(w.numel() for w in part.parameters()))
-    return found
-
-
-def _evaluations(method: Any, depth: int) -> int:
-    """How often the network will be asked for `depth` slices."""
-    from photopeak.methods.slice_method import NETWORK_ITEMS
-
-    steps = getattr(method, "steps", 1) * getattr(method, "repeats", 1)
-    return int(method.samples * steps * -(-depth // NETWORK_ITEMS))
-
-
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Any]:
     from rich.progress import Progress
@@ -252,6 +183,19 @@ def _bar(title: str, total: int) -> Iterator[Any]:
     with Progress(transient=True) as progress:
         task = progress.add_task(title, total=total)
         yield lambda: progress.advance(task)
+
+
+def _calibrated(study: "Study", method: Any) -> "Study":
+    """The study with its sd calibrated in the body, where the card says how for just these settings of use."""
+    from photopeak.evaluate.calibration import BODY, Calibration, calibrated
+
+    if not covers(method):
+        return study
+    return calibrated(study, Calibration.from_dict(method.card["calibration"]), region=BODY)
+
+
+def _is_calibrated(study: "Study") -> bool:
+    return study.history[-1].by == "evaluate.calibration"
 
 
 def _has_spread(study: "Study") -> bool:
@@ -270,9 +214,20 @@ def _warnings(study: "Study", method: Any, checks: "list[Check]") -> list[str]:
         found.append("The method was trained on simulated people only, and real ones differ.")
     if not _has_spread(study):
         found.append(f"No uncertainty: {method.name} gave one answer, or the same one each time.")
-    elif "calibration" not in method.card:
+    elif not _is_calibrated(study):
         found.append("The sd is the method's own: it was not calibrated, and is likely too small.")
+    elif method.samples == 1:
+        found.append("There was one answer: the sd follows from its SUV alone, not from how answers differ.")
+    if (using := calibrated_for(method.card)) and not _is_calibrated(study):
+        settings = ", ".join(f"{name}={value:g}" for name, value in using.items())
+        found.append(f"The calibration that comes with the weights is for {settings}: it was not used.")
     return found
+
+
+def _told_of(name: str, study: "Study") -> str:
+    """What a written volume is."""
+    by = "calibrated on validation scans" if _is_calibrated(study) else "by the method itself"
+    return {"pet": "FDG PET estimated", "pet_sd": f"Standard deviation of FDG PET, {by}, estimated"}[name]
 
 
 def _write_images(study: "Study", folder: Path, dicom: Path | None, method: Any, told: Mapping[str, str]) -> None:
@@ -289,8 +244,8 @@ def _write_images(study: "Study", folder: Path, dicom: Path | None, method: Any,
             dicom,
             folder / "dicom" / name,
             series_description=f"{RESEARCH} {method.name} {name.upper().replace('_', ' ')} NOT FOR DIAGNOSIS",
-            derivation=f"{ESTIMATED[name]} from CT by {method.name}, a network; nothing was injected or measured, and "
-            "FDG uptake is not determined by CT",
+            derivation=f"{_told_of(name, study)} from CT by {method.name}, a network; nothing was injected or "
+            "measured, and FDG uptake is not determined by CT",
             contributing=told,
             series_number=9000 + number,
         )

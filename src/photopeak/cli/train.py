@@ -1,17 +1,22 @@
 """``photopeak train``: any learned method on a cohort, from a recipe or with its defaults."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from photopeak.evaluate.calibration import Region
     from photopeak.io.cohort import Cohort
     from photopeak.learn.learned import LearnedMethod
 
-CALIBRATION_SAMPLES, CALIBRATION_SCANS = 8, 60
+CALIBRATION_SAMPLES = {"ac": 8, "pet": 4}
+CALIBRATION_SCANS = 60
 SHIPPED = "shipped"
-RECIPE_KEYS = {"method", "arguments", "budget", "seed", "cohort", "volumes"}
+RECIPE_KEYS = {"method", "arguments", "budget", "seed", "cohort", "volumes", "using"}
+NOT_SETTINGS = ("seed", "weights_sha256")
+"""What a calibration does not depend on, of a method's settings."""
 
 
 def command(
@@ -43,7 +48,6 @@ def command(
     from photopeak.io.store import file_sha256
     from photopeak.learn.loop import CHECKPOINT, Budget, fit
     from photopeak.methods import shipped_weights
-    from photopeak.methods.heart_slices import HeartCube
     from photopeak.methods.pet_slices import PetSlices
 
     if not resume and (out / CHECKPOINT).exists():
@@ -61,6 +65,9 @@ def command(
     if initial is not None:
         start = shipped_weights(method.name) if initial == SHIPPED else Path(initial)
         method.use_weights(type(method).restored(start).players.state_dict())
+    judged = judged_in(method)
+    if judged or plan["using"]:
+        in_use(method, plan["using"])
     given = {what: weights for what, weights in (("map", map), ("code", code)) if weights is not None}
     for what, weights in given.items():
         _give(method, what, weights)
@@ -88,16 +95,18 @@ def command(
         if not isinstance(method, PetSlices):
             card["domain"] = training_domain(studies, voxel_mm=feed["voxel_mm"])
         fit(method, studies, out, budget=budget, seed=seed, card=card, watch=watch, keep=keep)
-    if len(everyone.split("validation")) and isinstance(method, HeartCube) and {"ac", "ac_sd"} <= set(method.writes):
+    if len(everyone.split("validation")) and judged:
         typer.echo("calibrating the uncertainty on validation scans")
         calibrate_weights(
-            method, everyone.split("validation"), plan["volumes"].get("ac", "ac"), out / "weights.safetensors"
+            method, everyone.split("validation"), plan["volumes"], out / "weights.safetensors", using=plan["using"]
         )
     typer.echo(f"weights in {out / 'weights.safetensors'} ({method.weights_sha256()[:12]})")
 
 
 def read_recipe(recipe: str) -> dict[str, Any]:
     """A recipe as plain values; an unknown key stops the run.
+
+    Its `using` are the settings of use that a CT-to-PET method's uncertainty is calibrated for, such as ``steps``.
 
     Raises
     ------
@@ -107,7 +116,8 @@ def read_recipe(recipe: str) -> dict[str, Any]:
 
     from photopeak.core.errors import BadArgument
 
-    plan: dict[str, Any] = {"arguments": {}, "budget": {}, "seed": 0, "cohort": "", "method": recipe, "volumes": {}}
+    plan: dict[str, Any] = {key: {} for key in ("arguments", "budget", "volumes", "using")}
+    plan |= {"seed": 0, "cohort": "", "method": recipe}
     if not recipe.endswith(".toml"):
         return plan
     path = Path(recipe)
@@ -149,19 +159,73 @@ def planned_method(plan: dict[str, Any], teacher: Path | None) -> "LearnedMethod
     return made
 
 
-def calibrate_weights(method: Any, validation: "Cohort", target: str, path: Path) -> None:
+def judged_in(method: Any) -> "Region | None":
+    """Where a method's uncertainty can be calibrated: AC in a heart, SUV in a body; None for any other answer."""
+    from photopeak.evaluate.calibration import region_of
+    from photopeak.methods.heart_slices import HeartCube
+    from photopeak.methods.pet_slices import PetSlices
+
+    in_suv = isinstance(method, PetSlices) and not method.feed.per_slice
+    return region_of(method.writes) if isinstance(method, HeartCube) or in_suv else None
+
+
+def in_use(method: Any, using: Mapping[str, Any]) -> "tuple[Region, Any]":
+    """Where a method's uncertainty is calibrated, and the method with the settings of use that it is calibrated for.
+
+    Parameters
+    ----------
+    using : of a CT-to-PET method, such as ``steps``; the usual number of samples unless given.
+
+    Raises
+    ------
+    BadArgument : a method that cannot be calibrated, or settings that it does not have.
+    """
+    import inspect
+
+    from photopeak.core.errors import BadArgument
+    from photopeak.evaluate.calibration import BODY
+
+    region = judged_in(method)
+    if region is None:
+        raise BadArgument(
+            f"{method.name} to be calibrated", needed="AC or SUV with its sd", remedy="Leave out using and ships."
+        )
+    known = set(inspect.signature(method.using).parameters) - {"seed"} if region is BODY else set[str]()
+    unknown = sorted(set(using) - known)
+    if unknown:
+        raise BadArgument(
+            f"using {', '.join(unknown)} of {method.name}",
+            needed=" or ".join(sorted(known)) or "no settings of use",
+            remedy="Leave out what it is not calibrated for.",
+        )
+    return region, method.using(**{"samples": CALIBRATION_SAMPLES[region.answer], **using})
+
+
+def calibrate_weights(
+    method: Any, validation: "Cohort", volumes: Mapping[str, str], path: Path, *, using: Mapping[str, Any]
+) -> None:
     """Fit the uncertainty of a trained method to its errors on validation scans and write it into its weights' card.
 
     Parameters
     ----------
-    target : the volume that the answer should be.
-    """
-    from photopeak.evaluate.calibration import calibrate
+    volumes : what the answer should be under the answer's name, where that is another volume of the scans.
+    using : as for `in_use`; what a CT-to-PET method was calibrated for stands in its card, for `synthesize` to take.
 
-    ready = method.using(samples=CALIBRATION_SAMPLES)
-    scans = validation[:CALIBRATION_SCANS].taking({"target": target})
-    fitted = calibrate(ready, scans, truth="target", reads=method.reads)
-    method.card = {**method.card, "calibration": fitted.to_dict()}
+    Raises
+    ------
+    BadArgument : as for `in_use`, or fewer than two scans.
+    """
+    from photopeak.cli.synthesize_method import asked_once
+    from photopeak.evaluate.calibration import BODY, calibrate
+
+    region, ready = in_use(method, using)
+    used: dict[str, Any] = {}
+    if region is BODY:
+        ready = asked_once(ready)
+        used = {"using": {key: value for key, value in ready.settings().items() if key not in NOT_SETTINGS}}
+    scans = validation[:CALIBRATION_SCANS].taking({"target": volumes.get(region.answer, region.answer)})
+    fitted = calibrate(ready, scans, truth="target", reads=method.reads, region=region)
+    method.card = {**method.card, "calibration": {**fitted.to_dict(), **used}}
     method.save(path)
 
 

@@ -33,7 +33,8 @@ class Entry:
     budget : own values in place of the common ones, for a stated `reason`.
     tables : of the papers, in which the row stands beside the published ones.
     answers : False for what is trained only for the sake of others.
-    ships : the weights get the card that `photopeak correct` needs: training domain and calibration on validation.
+    ships : the weights get the card that `photopeak correct` or `synthesize` needs: calibration on validation, and for
+        hearts the training domain.
     """
 
     label: str

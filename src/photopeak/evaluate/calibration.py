@@ -2,10 +2,11 @@
 
 The spread of posterior samples is too small where a network is sure but wrong. What is fitted on validation patients is
 
-    sd^2 = (floor * level)^2 + (spread * sd of samples)^2 + (local * AC)^2,
+    sd^2 = (floor * level)^2 + (spread * sd of samples)^2 + (local * answer)^2,
 
 by Gaussian likelihood, every patient with the same weight; then for each level of coverage the multiple of sd within
 which that share of errors lies (a regression form of split-conformal prediction: Lei et al., JASA 113:1094, 2018).
+A `Region` says where errors count and in which unit: AC in the heart over its level, PET in the body in SUV.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,46 +14,105 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.optimize import minimize
 from scipy.stats import norm, spearmanr
 from torch import Tensor
 
-from photopeak.core import Step, Study
+from photopeak.core import Grid, Step, Study
 from photopeak.core.errors import BadArgument, BadValues, GridMismatch
 from photopeak.evaluate.ood import found_heart
 from photopeak.evaluate.patients import heart_mask
+from photopeak.evaluate.pet_scores import body_of
 from photopeak.metrics.compare import least_squares_factor
 
 LEVELS = (0.5, 0.8, 0.95)
 LEVEL_QUANTILE = 0.9
 SMALLEST, LARGEST = 1e-4, 30.0
-VOXELS = 1500
+VOXELS, MOST_VOXELS = 1500, 100_000
+"""Of a patient: that a fit takes, and that are kept at most while others are answered."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where in a patient, and in which unit, answers of a kind are judged.
+
+    Parameters
+    ----------
+    answer : name of the volume; its sd is the volume of that name with "_sd".
+    inside : the voxels [z, y, x] of a study that count, on a grid.
+    level : what errors are relative to, from the answer's values there, after one least-squares factor; None for an
+        absolute quantity, which is taken as it is.
+    beyond : the calibration is used outside of these voxels too; otherwise the sd there stays as samples gave it.
+    """
+
+    answer: str
+    inside: Callable[[Study, Grid], Tensor]
+    level: Callable[[np.ndarray | Tensor], float] | None
+    beyond: bool
+
+    def level_of(self, values: np.ndarray | Tensor) -> float:
+        """The unit of errors, from the answer's values inside."""
+        return 1.0 if self.level is None else self.level(values)
+
+
+def heart_level(ac: np.ndarray | Tensor) -> float:
+    """The counts of normal uptake: a high quantile of AC in the heart."""
+    level = float(np.quantile(np.asarray(ac), LEVEL_QUANTILE))
+    if not level > 0:
+        raise BadValues("AC without counts in the heart", needed="an image of the heart", remedy="Check the series.")
+    return level
+
+
+def _heart(study: Study, grid: Grid) -> Tensor:
+    return heart_mask(grid, found_heart(study).frame)
+
+
+def _body(study: Study, grid: Grid) -> Tensor:
+    study["ct"].grid.require_same(grid, mine="ct", theirs="the answer")
+    return torch.from_numpy(body_of(study["ct"]))
+
+
+HEART = Region("ac", _heart, heart_level, beyond=True)
+"""Perfusion is read relative to its maximum: errors over the heart's level, whatever the scale."""
+BODY = Region("pet", _body, None, beyond=False)
+"""Errors in SUV, where the CT shows a body."""
+
+
+def region_of(writes: Sequence[str]) -> Region | None:
+    """The region of a method that writes these volumes; None for one that gives no standard deviation."""
+    return next((one for one in (HEART, BODY) if {one.answer, f"{one.answer}_sd"} <= set(writes)), None)
 
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """One patient's errors where they are judged; all relative to the heart's level.
+    """One patient's errors where they are judged; all relative to the region's level.
 
     Parameters
     ----------
-    error, sd, ac : [voxel]: estimate less reference, spread of samples (0 for one sample), and the estimate.
+    error, sd, answer : [voxel]: answer less reference, spread of samples (0 for one sample), and the answer.
     """
 
     error: np.ndarray
     sd: np.ndarray
-    ac: np.ndarray
+    answer: np.ndarray
 
     def __post_init__(self) -> None:
-        if not (self.error.shape == self.sd.shape == self.ac.shape and self.error.ndim == 1 and self.error.size):
+        if not (self.error.shape == self.sd.shape == self.answer.shape and self.error.ndim == 1 and self.error.size):
             raise BadArgument(
-                f"errors {self.error.shape}, sd {self.sd.shape}, ac {self.ac.shape}",
+                f"errors {self.error.shape}, sd {self.sd.shape}, answer {self.answer.shape}",
                 needed="one of each for every voxel, at least one voxel",
                 remedy="Take all from one mask.",
             )
-        if not all(np.isfinite(values).all() for values in (self.error, self.sd, self.ac)) or (self.sd < 0).any():
+        if not all(np.isfinite(values).all() for values in (self.error, self.sd, self.answer)) or (self.sd < 0).any():
             raise BadValues(
                 "errors with NaN or a negative sd", needed="finite numbers", remedy="Mend the patient's result."
             )
+
+    def thinned(self, voxels: int) -> "Errors":
+        """Every n-th voxel, so many of them or somewhat more: neighbours hardly tell more."""
+        step = max(len(self.error) // voxels, 1)
+        return Errors(self.error[::step], self.sd[::step], self.answer[::step])
 
 
 @dataclass(frozen=True)
@@ -72,9 +132,9 @@ class Calibration:
     reach: Mapping[float, float]
     studies: int
 
-    def sd(self, samples_sd: np.ndarray, ac: np.ndarray) -> np.ndarray:
-        """Standard deviation relative to the heart's level, from spread and AC relative to it; any shape."""
-        return np.sqrt(self.floor**2 + (self.spread * samples_sd) ** 2 + (self.local * ac) ** 2)
+    def sd(self, samples_sd: np.ndarray, answer: np.ndarray) -> np.ndarray:
+        """Standard deviation relative to the region's level, from spread and answer relative to it; any shape."""
+        return np.sqrt(self.floor**2 + (self.spread * samples_sd) ** 2 + (self.local * answer) ** 2)
 
     @property
     def scale(self) -> float:
@@ -93,36 +153,36 @@ class Calibration:
         return cls(record["floor"], record["spread"], record["local"], reach, record["studies"])
 
 
-def errors_of(study: Study, *, of: str = "ac", truth: str = "ac_clean", mask: Tensor | None = None) -> Errors:
-    """A patient's errors in the heart, after one least-squares factor (perfusion is read relative to its maximum).
+def errors_of(
+    study: Study,
+    *,
+    of: str | None = None,
+    truth: str = "ac_clean",
+    mask: Tensor | None = None,
+    region: Region = HEART,
+) -> Errors:
+    """A patient's errors in the region: of the heart after one least-squares factor, of the body in SUV as they are.
 
     Parameters
     ----------
-    of : the estimate; its sd is the volume of that name with "_sd".
-    mask : [z, y, x] where; the heart's volume of interest unless given.
+    of : the estimate, the region's answer unless given; its sd is the volume of that name with "_sd".
+    mask : [z, y, x] where; the region's voxels unless given.
 
     Raises
     ------
     MissingInput, GridMismatch : a volume is not there, or is on another grid.
     """
+    of = region.answer if of is None else of
     estimate, sd, reference = study[of], study[f"{of}_sd"], study[truth]
     estimate.grid.require_same(reference.grid, mine=of, theirs=truth)
     if mask is None:
-        mask = heart_mask(estimate.grid, found_heart(study).frame)
+        mask = region.inside(study, estimate.grid)
     elif mask.shape != estimate.data.shape:
         raise GridMismatch(f"mask {tuple(mask.shape)}", needed=f"{of}'s grid", remedy="Make it on that grid.")
-    factor = least_squares_factor(estimate, reference, mask)
-    ac, spread, expected = (volume.data[mask].double().numpy() for volume in (estimate, sd, reference))
-    level = heart_level(ac)
-    return Errors((ac - expected / factor) / level, spread / level, ac / level)
-
-
-def heart_level(ac: np.ndarray | Tensor) -> float:
-    """The counts of normal uptake: a high quantile of AC in the heart."""
-    level = float(np.quantile(np.asarray(ac), LEVEL_QUANTILE))
-    if not level > 0:
-        raise BadValues("AC without counts in the heart", needed="an image of the heart", remedy="Check the series.")
-    return level
+    factor = 1.0 if region.level is None else least_squares_factor(estimate, reference, mask)
+    answer, spread, expected = (volume.data[mask].double().numpy() for volume in (estimate, sd, reference))
+    level = region.level_of(answer)
+    return Errors((answer - expected / factor) / level, spread / level, answer / level)
 
 
 def coverage(patients: Sequence[Errors], calibration: Calibration | None = None) -> dict[float, float]:
@@ -136,7 +196,7 @@ def coverage(patients: Sequence[Errors], calibration: Calibration | None = None)
 
 
 def sharpness(patients: Sequence[Errors], calibration: Calibration | None = None) -> float:
-    """Mean width of the 95 % interval, as a share of the heart's level: of two that cover, the narrower is better."""
+    """Mean width of the 95 % interval, as a share of the region's level: of two that cover, the narrower is better."""
     reach = norm.ppf(0.975) if calibration is None else calibration.reach[0.95]
     return float(np.mean([2 * reach * _sd(one, calibration).mean() for one in _some(patients)]))
 
@@ -162,8 +222,9 @@ def fit_calibration(patients: Sequence[Errors]) -> Calibration:
         raise BadArgument(f"{len(patients)} patients", needed="at least 2", remedy="Use the validation split.")
     if not any(one.error.any() for one in patients):
         raise BadValues("errors of exactly 0", needed="estimate and truth", remedy="Check which volumes are compared.")
-    squares = [np.stack([np.ones(len(e)), s**2, a**2]) for e, s, a in map(_thinned, patients)]
-    wrong = [_thinned(one)[0] ** 2 for one in patients]
+    fewer = [(one.error, one.sd, one.answer) for one in (one.thinned(VOXELS) for one in patients)]
+    squares = [np.stack([np.ones(len(e)), s**2, a**2]) for e, s, a in fewer]
+    wrong = [e**2 for e, _, _ in fewer]
 
     def cost(logs: np.ndarray) -> tuple[float, np.ndarray]:
         weights = np.exp(2 * logs)
@@ -178,7 +239,7 @@ def fit_calibration(patients: Sequence[Errors]) -> Calibration:
     found = minimize(cost, np.log([0.05, 1.0, 0.05]), jac=True, method="L-BFGS-B", bounds=limits)
     floor, spread, local = (float(value) for value in np.exp(found.x))
     shape = Calibration(floor, spread, local, {}, len(patients))
-    ratios = np.concatenate([np.abs(one.error) / shape.sd(one.sd, one.ac) for one in patients])
+    ratios = np.concatenate([np.abs(one.error) / shape.sd(one.sd, one.answer) for one in patients])
     weights = np.concatenate([np.full(len(one.error), 1 / len(one.error)) for one in patients])
     return Calibration(floor, spread, local, _quantiles(ratios, weights), len(patients))
 
@@ -189,55 +250,62 @@ def calibrate(
     *,
     truth: str = "ac_clean",
     reads: Sequence[str] = ("nac",),
+    region: Region = HEART,
 ) -> Calibration:
     """Apply a method to validation studies and fit its calibration.
 
     Parameters
     ----------
     made : the method with the settings of use (samples, steps) that it will be used with.
-    truth : what the answer should be, not called "ac" or "ac_sd" like the answer itself.
+    truth : what the answer should be, not called like the answer itself or its sd.
     reads : volumes that it may see, beside all projections.
+    region : where and in which unit its answer is judged.
 
     Raises
     ------
     BadArgument : a truth with the name of the answer.
     """
-    if truth in ("ac", "ac_sd"):
+    names = (region.answer, f"{region.answer}_sd")
+    if truth in names:
         raise BadArgument(
-            f"truth {truth!r}", needed="another name than the answer's", remedy='Cohort.taking({"target": "ac"}).'
+            f"truth {truth!r}",
+            needed="another name than the answer's",
+            remedy=f'Cohort.taking({{"target": "{region.answer}"}}).',
         )
     patients = []
     for study in studies:
         answer = made(replace(study, volumes={name: study[name] for name in reads}))
-        volumes = {name: answer[name] for name in ("ac", "ac_sd")}
-        patients.append(errors_of(study.add(volumes, answer.history[-1]), truth=truth))
+        answered = study.add({name: answer[name] for name in names}, answer.history[-1])
+        patients.append(errors_of(answered, truth=truth, region=region).thinned(MOST_VOXELS))
     return fit_calibration(patients)
 
 
-def calibrated(study: Study, calibration: Calibration, *, of: str = "ac") -> Study:
-    """The study with "<of>_sd" such that ``of +- 1.96 sd`` covers 95 % in the heart."""
-    ac, sd = study[of], study[f"{of}_sd"]
-    level = heart_level(ac.data[heart_mask(ac.grid, found_heart(study).frame)])
-    relative = calibration.sd(sd.numpy() / level, ac.numpy() / level)
+def calibrated(study: Study, calibration: Calibration, *, of: str | None = None, region: Region = HEART) -> Study:
+    """The study with "<of>_sd" such that ``of +- 1.96 sd`` covers 95 % in the region; `of` is its answer unless given.
+
+    Raises
+    ------
+    MissingInput, GridMismatch : a volume is not there, or is on another grid.
+    """
+    of = region.answer if of is None else of
+    answer, sd = study[of], study[f"{of}_sd"]
+    inside = region.inside(study, answer.grid)
+    level = region.level_of(answer.data[inside])
+    relative = calibration.sd(sd.numpy() / level, answer.numpy() / level)
     data = sd.data.new_tensor(level * calibration.scale * relative)
+    data = data if region.beyond else torch.where(inside, data, sd.data)
     step = Step((f"{of}_sd",), "evaluate.calibration", (of, f"{of}_sd"), calibration.to_dict())
     return study.add({f"{of}_sd": sd.with_data(data)}, step)
 
 
 def _sd(one: Errors, calibration: Calibration | None) -> np.ndarray:
-    return one.sd if calibration is None else calibration.sd(one.sd, one.ac)
+    return one.sd if calibration is None else calibration.sd(one.sd, one.answer)
 
 
 def _some(patients: Sequence[Errors]) -> Sequence[Errors]:
     if not patients:
         raise BadArgument("no patients", needed="at least 1", remedy="Give the errors of a split.")
     return patients
-
-
-def _thinned(one: Errors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every n-th voxel, VOXELS of them or somewhat more: neighbours hardly tell more."""
-    step = max(len(one.error) // VOXELS, 1)
-    return one.error[::step], one.sd[::step], one.ac[::step]
 
 
 def _quantiles(ratios: np.ndarray, weights: np.ndarray) -> dict[float, float]:

@@ -31,7 +31,8 @@ class Ct2PetPlan(Plan):
 
     Raises
     ------
-    BadArgument : features of an entry that is not there or does not answer, another LPIPS, or other keys of `imported`.
+    BadArgument : features of an entry that is not there or does not answer, one that ships without answers in SUV,
+        another LPIPS, or other keys of `imported`.
     """
 
     truths: tuple[str, ...] = TRUTHS
@@ -45,11 +46,13 @@ class Ct2PetPlan(Plan):
         super().__post_init__()
         object.__setattr__(self, "features", tuple(self.features))
         answering = [entry.label for entry in self.entries if entry.answers]
-        ships = [entry.label for entry in self.entries if entry.ships]
-        if ships:
-            raise BadArgument(
-                f"{ships[0]} that ships", needed="entries that do not", remedy="The card of one is that of a heart's."
-            )
+        for entry in self.entries:
+            if entry.ships and (not entry.answers or loses_suv(entry.arguments)):
+                raise BadArgument(
+                    f"{entry.label} that ships",
+                    needed="an entry that answers in SUV",
+                    remedy='Leave out ships, or compat="cpdm".',
+                )
         strange = [label for label in self.features if label not in answering]
         if strange:
             raise BadArgument(f"features of {strange[0]!r}", needed="entries that answer", remedy="Check the spelling.")
@@ -61,6 +64,11 @@ class Ct2PetPlan(Plan):
                 needed="truths and volumes",
                 remedy='Such as truths = ["pet"], volumes = {}.',
             )
+
+    def quickly(self) -> Self:
+        """As for Plan; what is trained for seconds does not ship."""
+        quick = super().quickly()
+        return replace(quick, entries=tuple(replace(entry, ships=False) for entry in quick.entries))
 
     def only(self, labels: Sequence[str]) -> Self:
         """As for Plan; features are drawn of those that stay."""
@@ -94,5 +102,9 @@ def pictured(scans: Mapping[str, Study]) -> str:
 
 def has_lost_suv(record: Mapping[str, Any], label: str) -> bool:
     """Whether the method of a row of a benchmark's record was trained on slices over their own maxima."""
-    arguments = record["entries"][label]["arguments"]
+    return loses_suv(record["entries"][label]["arguments"])
+
+
+def loses_suv(arguments: Mapping[str, Any]) -> bool:
+    """Whether a method with these arguments learns from slices over their own maxima."""
     return arguments.get("compat") == "cpdm" or bool(arguments.get("feed", {}).get("per_slice"))

@@ -69,9 +69,20 @@ def write_pet_report(
         figures=_figures(study, ct, pet, sd, spread=spread),
         checks=checks,
         provenance=provenance,
-        calibrated=any(step.by == "evaluate.calibration" for step in study.history),
+        calibrated=_calibrated(study),
     )
     return write_page(text, path)
+
+
+def _calibrated(study: Study) -> str:
+    """How the sd of a study's PET was calibrated; empty where it was not."""
+    fitted = next((step.settings for step in study.history if step.by == "evaluate.calibration"), None)
+    if fitted is None:
+        return ""
+    return (
+        f"PET ± 1.96 sd held 95 % of the voxels of the bodies in {fitted['studies']} scans that the method was not "
+        "trained on; outside of the body it is not calibrated"
+    )
 
 
 def _figures(study: Study, ct: str, pet: str, sd: str, *, spread: bool) -> dict[str, str]:

@@ -22,6 +22,8 @@ AIR = -1.0
 """Air and no uptake in the network's range; slices are filled up with it."""
 BODY_HU, AIR_WEIGHT = -900.0, 0.2
 """`PetFeed.near`: what is denser counts fully, the air around it a fifth."""
+MARGIN = 8
+"""`PetFeed.around`: pixels of air that a network sees beside the body."""
 SMALLEST_SUV = 1e-3
 """A slice whose maximum is less is empty."""
 AIR_HU, LARGEST_HU = -500.0, 32768.0
@@ -159,10 +161,28 @@ class PetFeed:
         index = torch.tensor(range(depth) if numbers is None else list(numbers), dtype=torch.float32)
         return (2 * index / max(depth - 1, 1) - 1)[:, None]
 
+    def around(self, ct: Tensor) -> tuple[slice, slice]:
+        """Rows and columns in which a CT [z, y, x] in the network's range has more than air, and `MARGIN` about them.
+
+        All of them where it is nothing but air.
+        """
+        dense = (ct > self._air).any(0)
+        return self._reach(dense.any(1)), self._reach(dense.any(0))
+
     def near(self, ct: Tensor) -> Tensor:
         """How much an error matters, as CT slices [slice, 1, row, column] in the network's range: 1 in a body."""
-        dense = ct > float(self.ct_to_network(torch.tensor(BODY_HU)))
-        return AIR_WEIGHT + (1 - AIR_WEIGHT) * dense.to(ct)
+        return AIR_WEIGHT + (1 - AIR_WEIGHT) * (ct > self._air).to(ct)
+
+    @property
+    def _air(self) -> float:
+        """What is not denser is air, in the network's range."""
+        return float(self.ct_to_network(torch.tensor(BODY_HU)))
+
+    @staticmethod
+    def _reach(dense: Tensor) -> slice:
+        """From the first to the last that is dense, with the margin."""
+        found = torch.nonzero(dense).flatten().tolist() or [0, len(dense) - 1]
+        return slice(max(found[0] - MARGIN, 0), found[-1] + MARGIN + 1)
 
 
 def resampled(volume: Volume, grid: Grid) -> Tensor:

@@ -201,6 +201,7 @@ class BBDMLatent(LatentBridgeSlices, HeartSlices):
 
 
 class BBDMPet(LatentBridgeSlices, SampledPet):
-    """The bridge from CT to PET, between latents of a `vqgan_pet`."""
+    """The bridge from CT to PET, between latents of a `vqgan_pet`, in ten steps unless told: a whole body is long."""
 
     name = "bbdm_pet"
+    steps = 10

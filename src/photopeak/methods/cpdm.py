@@ -96,8 +96,8 @@ class CPDMPet(LatentBridgeSlices, SampledPet):
 
     Each map is averaged to the latents' size and brought to their channels by a 1x1 convolution that learns with the
     bridge. Other than in the paper, the network also sees the latents of the CT slice and its neighbours, the
-    attenuation map follows the tube voltage and is scaled to a network's range, attention is a probability, and PET is
-    in SUV.
+    attenuation map follows the tube voltage and is scaled to a network's range, attention is a probability, PET is in
+    SUV, and ten steps are taken unless told.
 
     Parameters
     ----------
@@ -109,6 +109,7 @@ class CPDMPet(LatentBridgeSlices, SampledPet):
     """
 
     name = "cpdm_pet"
+    steps = 10
 
     def __init__(
         self,

@@ -170,14 +170,19 @@ class PetSlices(SliceMethod):
 
     @torch.inference_mode()
     def answers(self, study: Study) -> Tensor:
-        """Answers [sample, z, y, x] in the network's range, on the feed's grid."""
+        """Answers [sample, z, y, x] in the network's range, on the feed's grid; far from the body, air."""
         self.players.eval()
         volumes = self.volumes(self.prepared(study))
-        rows, columns = volumes["given"].shape[1:]
+        given = volumes["given"]
+        rows, columns = self.feed.around(given)
+        volumes = {name: volume[:, rows, columns] for name, volume in volumes.items()}
         device = next((weight.device for weight in self.players.parameters()), torch.device("cpu"))
         condition = {name: value.to(device) for name, value in self.condition(volumes).items()}
-        answers = [self.answer(condition, stream(self.seed, sample)) for sample in range(self.samples)]
-        return torch.stack([answer[:, :rows, :columns].to(volumes["given"]) for answer in answers])
+        answers = torch.full((self.samples, *given.shape), AIR)
+        for sample, answer in enumerate(answers[..., rows, columns]):
+            made = self.answer(condition, stream(self.seed, sample))
+            answer.copy_(made[:, : answer.shape[1], : answer.shape[2]])
+        return answers
 
     @torch.inference_mode()
     def make(self, study: Study) -> Mapping[str, Volume]:
