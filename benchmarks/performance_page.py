@@ -271,7 +271,9 @@ def other(stem: str, result: Row | list[Row]) -> str:
     rows = result if isinstance(result, list) else [result]
     plain = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in rows]
     head = list(dict.fromkeys(key for row in plain for key in row))
-    return f"## {stem}\n\n" + table(head, [[number(row.get(key, "")) for key in head] for row in plain])
+    return f"## {TITLES.get(stem, stem)}\n\n" + table(
+        head, [[number(row.get(key, "")) for key in head] for row in plain]
+    )
 
 
 SECTIONS: dict[str, Callable[[Any], str]] = {
@@ -283,7 +285,16 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "simulate": simulated,
     "correct": correct,
     "generalise": away,
+    "generalise_300": lambda result: away(result).replace("## Away from home", "## Away from home, 300 s of training"),
     "out_of_domain": shifts,
+}
+
+
+TITLES = {
+    "low_dose_steps": "DiffSPECT-3D by steps: `benchmarks/low_dose.py steps`, one thread, MLEM not counted",
+    "low_dose_ct_free": "DiffSPECT-3D without CT: `benchmarks/low_dose.py ct-free`",
+    "low_dose_camera": "DiffSPECT-3D on parallel holes, not retrained: `benchmarks/low_dose.py camera`",
+    "low_dose_intervals": "DiffSPECT-3D's intervals, 4 samples: `benchmarks/low_dose.py intervals`",
 }
 
 
