@@ -211,7 +211,9 @@ def test_competitors_are_told_what_they_are_trained_on() -> None:
     assert "settings" not in plan["DiffSPECT-3D"].arguments
     learned = [entry for entry in plan.entries if entry.method in ("unet3", "ddim_spect", "ddspect")]
     assert len(learned) == 6
-    assert all(entry.using == {"balance": True} for entry in learned)
+    assert all(entry.using["balance"] for entry in learned)
+    samplers = [entry for entry in plan.entries if entry.method in ("ddim_spect", "ddspect", "diffusion_mbir")]
+    assert [entry.using["steps"] for entry in samplers] == [8] * 6
     assert plan["DiffusionMBIR"].weights == "DiffSPECT-3D"
     assert plan["DiffusionMBIR, no CT"].weights is None
     quick = plan_of(recipe).quickly()
