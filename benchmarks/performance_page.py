@@ -231,7 +231,7 @@ def correct(result: Row) -> str:
     )
 
 
-def away(result: Row) -> str:
+def away(result: Row, title: str = "Away from home") -> str:
     """Errors away from home over those at home, by condition and method."""
     rows = []
     for condition, told in result["conditions"].items():
@@ -241,7 +241,7 @@ def away(result: Row) -> str:
             rows.append([condition, method, *map(str, counts), str(len(told["no heart found"])), *cells])
     figures = next(iter(next(iter(result["conditions"].values()))["methods"].values()))
     head = ["condition", "method", "n", "no heart found", *(f"{name}, % (over home)" for name in figures)]
-    return "## Away from home\n\n`benchmarks/generalise.py`; n counts persons, or hearts.\n\n" + table(head, rows)
+    return f"## {title}\n\n`benchmarks/generalise.py`; n counts persons, or hearts.\n\n" + table(head, rows)
 
 
 def span(row: Row) -> str:
@@ -285,7 +285,7 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
     "simulate": simulated,
     "correct": correct,
     "generalise": away,
-    "generalise_300": lambda result: away(result).replace("## Away from home", "## Away from home, 300 s of training"),
+    "generalise_300": lambda result: away(result, "Away from home, 300 s of training"),
     "out_of_domain": shifts,
 }
 
