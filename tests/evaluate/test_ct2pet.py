@@ -35,6 +35,15 @@ def test_a_hospitals_cohort_has_no_image_without_noise() -> None:
     assert made.truths == ("pet_clean", "pet")
 
 
+def test_a_hospital_may_train_for_less_and_leave_entries_out() -> None:
+    there = {"truths": ["pet"], "volumes": {}, "budget": {"max_seconds": 2}, "without": ["b"]}
+    made = plan(imported=there, budget={"max_seconds": 9, "batch_size": 4}, quick={"budget": {"max_seconds": 1}})
+    real = made.on({"imported": True})
+    assert real.budget == {"max_seconds": 2, "batch_size": 4}
+    assert [entry.label for entry in real.entries if entry.answers] == ["a"]
+    assert made.quickly().on({"imported": True}).budget["max_seconds"] == 1
+
+
 def test_features_follow_the_entries_that_stay() -> None:
     made = plan(features=["a", "b"], quick={"lpips": "alexnet", "budget": {"max_steps": 1}})
     assert made.only(["a"]).features == ("a",)

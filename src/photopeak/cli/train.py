@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from photopeak.learn.learned import LearnedMethod
 
 CALIBRATION_SAMPLES = {"ac": 8, "pet": 4}
-CALIBRATION_SCANS = 60
+CALIBRATION_SCANS = {"ac": 60, "pet": 12}
 SHIPPED = "shipped"
 RECIPE_KEYS = {"method", "arguments", "budget", "seed", "cohort", "volumes", "using"}
 NOT_SETTINGS = ("seed", "weights_sha256")
@@ -223,7 +223,7 @@ def calibrate_weights(
     if region is BODY:
         ready = asked_once(ready)
         used = {"using": {key: value for key, value in ready.settings().items() if key not in NOT_SETTINGS}}
-    scans = validation[:CALIBRATION_SCANS].taking({"target": volumes.get(region.answer, region.answer)})
+    scans = validation[: CALIBRATION_SCANS[region.answer]].taking({"target": volumes.get(region.answer, region.answer)})
     fitted = calibrate(ready, scans, truth="target", reads=method.reads, region=region)
     method.card = {**method.card, "calibration": {**fitted.to_dict(), **used}}
     method.save(path)

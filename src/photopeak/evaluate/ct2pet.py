@@ -13,7 +13,7 @@ from photopeak.metrics.lpips import BACKBONES
 MEASURED = "measured PET"
 """The row of the scanner's own image with its noise: what no method that is trained on such images need beat."""
 TRUTHS = ("pet_clean", "pet")
-IMPORTED_KEYS = frozenset({"truths", "volumes"})
+IMPORTED_KEYS, IMPORTED_ALSO = frozenset({"truths", "volumes"}), frozenset({"budget", "without"})
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Ct2PetPlan(Plan):
     lpips : whose features it compares, "vgg" as the paper or "alexnet".
     features : labels of entries whose denoisers' features are drawn, as in the paper's Figure 4.
     imported : "truths" and "volumes" in place of the plan's where the cohort is a hospital's, which has no image
-        without noise.
+        without noise; besides, what of the "budget" is another there, and entries that it goes "without".
     others : as for Plan.
 
     Raises
@@ -58,17 +58,19 @@ class Ct2PetPlan(Plan):
             raise BadArgument(f"features of {strange[0]!r}", needed="entries that answer", remedy="Check the spelling.")
         if self.lpips not in BACKBONES:
             raise BadArgument(f"lpips {self.lpips!r}", needed=" or ".join(BACKBONES), remedy="Use one of these.")
-        if set(self.imported) != IMPORTED_KEYS or not self.imported["truths"]:
+        there = set(self.imported)
+        if not IMPORTED_KEYS <= there <= IMPORTED_KEYS | IMPORTED_ALSO or not self.imported["truths"]:
             raise BadArgument(
                 f"[imported] with {', '.join(sorted(self.imported)) or 'nothing'}",
-                needed="truths and volumes",
+                needed="truths and volumes, and maybe budget and without",
                 remedy='Such as truths = ["pet"], volumes = {}.',
             )
 
     def quickly(self) -> Self:
-        """As for Plan; what is trained for seconds does not ship."""
+        """As for Plan, for a hospital's cohort too; what is trained for seconds does not ship."""
         quick = super().quickly()
-        return replace(quick, entries=tuple(replace(entry, ships=False) for entry in quick.entries))
+        imported = {key: value for key, value in self.imported.items() if key != "budget"}
+        return replace(quick, entries=tuple(replace(entry, ships=False) for entry in quick.entries), imported=imported)
 
     def only(self, labels: Sequence[str]) -> Self:
         """As for Plan; features are drawn of those that stay."""
@@ -85,7 +87,10 @@ class Ct2PetPlan(Plan):
         """The plan for a cohort of which the manifest says this."""
         if about.get("simulated"):
             return self
-        return replace(self, truths=tuple(self.imported["truths"]), volumes=dict(self.imported["volumes"]))
+        told = self.imported
+        kept = [entry.label for entry in self.entries if entry.label not in told.get("without", [])]
+        budget = {**self.budget, **told.get("budget", {})}
+        return replace(self.only(kept), truths=tuple(told["truths"]), volumes=dict(told["volumes"]), budget=budget)
 
 
 def pictured(scans: Mapping[str, Study]) -> str:
