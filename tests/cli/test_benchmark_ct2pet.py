@@ -148,6 +148,9 @@ def test_every_method_scored_and_drawn(tmp_path: Path, monkeypatch: pytest.Monke
     assert measured["pet_clean"]["lesion sensitivity"] == 100
     assert set(record["runs"]["CPDM"]["scans"]["c"]["scores"]) == {"pet_clean", "pet"}
     assert record["pictured"]["scan"] == "c"
+    assert set(record["dice"]) == {"attention map"}
+    assert all(0 <= value <= 1 for value in record["dice"]["attention map"].values())
+    assert set(record["dice"]["attention map"]) == {"c", "d"}
     assert set(record["runs"]["CPDM"]["scans"]["c"]["mips"]) == {"answer", "pet_clean", "pet"}
     assert "mips" not in record["runs"]["CPDM"]["scans"]["d"]
     _nothing_twice(recipe, cohort, out, monkeypatch)

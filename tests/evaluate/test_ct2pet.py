@@ -6,7 +6,7 @@ import torch
 from photopeak.core import FACTOR, Grid, Study, Volume
 from photopeak.core.errors import BadArgument, MissingInput
 from photopeak.evaluate.benchmark import read_plan
-from photopeak.evaluate.ct2pet import MEASURED, Ct2PetPlan, pictured
+from photopeak.evaluate.ct2pet import MEASURED, Ct2PetPlan, dice, pictured
 
 ENTRIES = [
     {"label": "map", "method": "attention", "answers": False},
@@ -88,3 +88,18 @@ def test_the_scan_with_most_lesion_is_pictured() -> None:
     assert pictured({"a": Study("a"), "b": Study("b")}) == "a"
     with pytest.raises(MissingInput):
         pictured({})
+
+
+def test_dice_by_hand() -> None:
+    found, wanted = torch.tensor([True, True, False, False]), torch.tensor([False, True, True, True])
+    assert dice(found, wanted) == pytest.approx(2 / 5)
+    assert dice(wanted, wanted) == 1
+    assert dice(~wanted, wanted) == 0
+
+
+@pytest.mark.parametrize(
+    "wanted", [torch.zeros(4, dtype=torch.bool), torch.ones(4), torch.ones(3, dtype=torch.bool)], ids=str
+)
+def test_dice_refuses_what_has_nothing_to_be_found(wanted: torch.Tensor) -> None:
+    with pytest.raises(BadArgument, match="masks"):
+        dice(torch.ones(4, dtype=torch.bool), wanted)

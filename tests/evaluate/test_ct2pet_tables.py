@@ -48,7 +48,7 @@ def record() -> dict[str, Any]:
     }
     about = {"split": "test", "train_scans": 9, "tier": "a tier", "reference": "CPDM", "truths": ["pet_clean", "pet"]}
     about |= {"failed": {"LDM": "BadValues: nan"}, "reasons": {}, "quick": False}
-    told = {"organs": ["liver"], "lpips": {"net": "vgg", "missing": "it is not installed."}}
+    told = {"dice": {}, "organs": ["liver"], "lpips": {"net": "vgg", "missing": "it is not installed."}}
     told |= {"pictured": {"scan": "p1", "spacing_mm": [5.0, 4.0], "lesions": [[1.0, 2.0]]}}
     return {"about": about, "persons": SCANS, "entries": entries, "runs": runs, **told}
 
@@ -113,6 +113,25 @@ def test_what_maps_do_is_said_either_way(record: dict[str, Any]) -> None:
     for line in record["runs"]["CPDM"]["scans"].values():
         line["scores"]["pet_clean"]["MAE"] *= 9
     assert row(ct2pet_tables(record), "CPDM over CPDM without attention")[-1] == "the maps that it lacks hurt"
+
+
+def test_the_same_for_longer_is_neither_rival_nor_ablation(record: dict[str, Any]) -> None:
+    before, longer = ct2pet_tables(record), "CPDM, longer"
+    record["runs"][longer] = {**record["runs"]["CPDM"], "label": longer}
+    record["entries"][longer] = record["entries"]["CPDM"]
+    text = ct2pet_tables(record)
+    assert row(part(text, "Table 4"), longer)[3] == row(part(before, "Table 4"), "CPDM")[3]
+    for title in ("### What each map of CPDM does", "Table 5"):
+        assert part(text, title) == part(before, title)
+    assert "- MAE: -50.0 % against Pix2Pix, the best of the others" in text
+
+
+def test_what_a_segmenter_finds_is_told_of_those_who_have_any(record: dict[str, Any]) -> None:
+    title = "### High uptake that a CT lets one expect"
+    assert title not in ct2pet_tables(record)
+    record["dice"] = {"attention map": {"p0": 0.5, "p1": 0.7, "p2": 0.6}}
+    assert part(ct2pet_tables(record), title).strip().startswith("- attention map: Dice 0.6 (")
+    assert "over 3 persons" in part(ct2pet_tables(record), title)
 
 
 def test_lesions_are_of_those_who_have_some(record: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def _told(plan: "Plan", cohort: Path, out: Path, split: str, record: dict[str, A
         record |= low_dose_facts(plan, cohort, split)
         return low_dose_tables(record), pictures(record)
     if isinstance(plan, Ct2PetPlan):
-        record |= ct2pet_facts(plan, cohort, split)
+        record |= ct2pet_facts(plan, cohort, out, split)
         return ct2pet_tables(record), ct2pet_pictures(plan, cohort, out, split, record)
     return tables(record), {}
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from photopeak.metrics.lpips import Lpips
 
 MIPS, FEATURES = "mips.png", "features.png"
+HALF = 0.5
+"""The probability from which a segmenter's answer counts as high uptake."""
 
 
 def score_ct2pet(plan: "Ct2PetPlan", run: "Run", studies: "Cohort", folder: Path, split: str, weights: Path) -> None:
@@ -50,8 +52,8 @@ def score_ct2pet(plan: "Ct2PetPlan", run: "Run", studies: "Cohort", folder: Path
     score_each(studies, folder, split, made, line)
 
 
-def ct2pet_facts(plan: "Ct2PetPlan", cohort: Path, split: str) -> dict[str, Any]:
-    """What the record of a CT-to-PET benchmark has besides: which organs are labelled, LPIPS, the pictured scan."""
+def ct2pet_facts(plan: "Ct2PetPlan", cohort: Path, out: Path, split: str) -> dict[str, Any]:
+    """What the record of a CT-to-PET benchmark has besides: organs, LPIPS, Dice, the pictured scan."""
     from photopeak.evaluate.ct2pet_figures import lesion_places
     from photopeak.evaluate.pet_scores import organs_of
 
@@ -62,6 +64,7 @@ def ct2pet_facts(plan: "Ct2PetPlan", cohort: Path, split: str) -> dict[str, Any]
     return {
         "organs": list(organs_of(study)),
         "lpips": {"net": plan.lpips, "missing": _missing_lpips(plan)},
+        "dice": _dice(plan, scored, out),
         "pictured": {"scan": name, "spacing_mm": [dz, dx], "lesions": lesion_places(study)},
     }
 
@@ -92,6 +95,27 @@ def ct2pet_pictures(
             title=f"{record['pictured']['scan']}, slice {number}, {truth}",
         )
     return files
+
+
+def _dice(plan: "Ct2PetPlan", scored: "Cohort", out: Path) -> dict[str, dict[str, float]]:
+    """How well each trained segmenter finds high uptake, by scan; scans without any have no line."""
+    from photopeak.cli.benchmark_run import WEIGHTS, ready
+    from photopeak.evaluate.ct2pet import SEGMENTER, dice
+    from photopeak.learn.pet_feed import resampled
+
+    found: dict[str, dict[str, float]] = {}
+    for run in plan.runs():
+        weights = out / "runs" / run.folder / WEIGHTS
+        if run.entry.method != SEGMENTER or not weights.is_file():
+            continue
+        method: Any = ready(run, weights)
+        for name, study in zip(scored.names, scored, strict=True):
+            pet = resampled(study[plan.volumes.get("pet", "pet")], method.feed.grid(study["ct"].grid))
+            wanted = method.mask(method.feed.suv_to_network(pet)[:, None])[:, 0] > 0
+            if wanted.any():
+                shown = method.answers(study.only("ct"))[0] >= HALF
+                found.setdefault(run.name, {})[name] = dice(shown, wanted)
+    return found
 
 
 def _features(plan: "Ct2PetPlan", run: "Run", study: "Study", number: int, out: Path) -> "FeatureRow":

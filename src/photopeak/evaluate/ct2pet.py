@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+import torch
+from torch import Tensor
+
 from photopeak.core import Study
 from photopeak.core.errors import BadArgument, MissingInput
 from photopeak.evaluate.benchmark import Plan, Run
@@ -13,6 +16,8 @@ from photopeak.metrics.lpips import BACKBONES
 MEASURED = "measured PET"
 """The row of the scanner's own image with its noise: what no method that is trained on such images need beat."""
 TRUTHS = ("pet_clean", "pet")
+SEGMENTER = "attention"
+"""The method that draws the attention map, and is scored by Dice's coefficient."""
 IMPORTED_KEYS, IMPORTED_ALSO = frozenset({"truths", "volumes"}), frozenset({"budget", "without"})
 
 
@@ -103,6 +108,23 @@ def pictured(scans: Mapping[str, Study]) -> str:
     if not scans:
         raise MissingInput("no scan", needed="one or more to draw", remedy="Score a split that has scans.")
     return max(scans, key=lambda name: sum(int(lesion.sum()) for lesion in lesions_of(scans[name])))
+
+
+def dice(found: Tensor, wanted: Tensor) -> float:
+    """Dice's coefficient of two masks of one shape: twice what they share over the sum of both.
+
+    Raises
+    ------
+    BadArgument : nothing wanted, other shapes, or no masks.
+    """
+    if found.dtype != torch.bool or wanted.dtype != torch.bool or found.shape != wanted.shape or not wanted.any():
+        raise BadArgument(
+            f"masks of {tuple(found.shape)} {found.dtype} and {tuple(wanted.shape)} {wanted.dtype}, "
+            f"{int(wanted.sum())} voxels wanted",
+            needed="two bool masks of one shape, the second with a voxel",
+            remedy="Threshold them; leave out what has nothing to be found.",
+        )
+    return 2 * int((found & wanted).sum()) / int(found.sum() + wanted.sum())
 
 
 def has_lost_suv(record: Mapping[str, Any], label: str) -> bool:

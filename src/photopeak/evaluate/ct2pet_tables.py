@@ -28,6 +28,7 @@ from photopeak.evaluate.stats import by_person, holm, paired_wilcoxon
 
 MAIN, MAPS = "cpdm 4", "cpdm 5"
 PUBLISHED_LEADING, LEADING = "MAE", "body MAE"
+DICE = "Dice"
 HIGHER_IS_BETTER = frozenset({"SSIM", "PSNR"})
 SIGNIFICANT = 0.05
 ABOUT_MAPS = frozenset({"maps", "attention"})
@@ -65,7 +66,7 @@ def ct2pet_tables(record: Mapping[str, Any]) -> str:
     first = rows_of(record, about["truths"][0])
     lost = [label for label in first if has_lost_suv(record, label)]
     parts += [f"## As in CPDM, Table 4: all methods; truth = {about['truths'][0]}", _published(record, first, MAIN)]
-    parts += [_best_other(record, first)]
+    parts += [_best_other(record, first), *_segmenters(record)]
     parts += ["### What each map of CPDM does", _effects(first, _ablations(record, first), "the maps that it lacks")]
     pairs = _pairs(record, first)
     if pairs:
@@ -138,13 +139,22 @@ def _published(record: Mapping[str, Any], rows: Rows, table: str) -> str:
     return markdown(heads, body)
 
 
+def _segmenters(record: Mapping[str, Any]) -> list[str]:
+    """How well what draws the attention map finds high uptake."""
+    lines = []
+    for label, scans in record["dice"].items():
+        people = by_person({label: {name: {DICE: value} for name, value in scans.items()}}, record["persons"])[label]
+        lines.append(f"- {label}: Dice {_cell(people, DICE)} over {len(people)} persons who have any.")
+    return ["### High uptake that a CT lets one expect", "\n".join(lines)] if lines else []
+
+
 def _best_other(record: Mapping[str, Any], rows: Rows) -> str:
     """The reference against the best of the others in every figure, and against each by the ratio of MAE.
 
-    Its own ablations are no others, nor is what has lost SUV.
+    What differs from it in maps or budget only is no other, nor is what has lost SUV.
     """
     reference = record["about"]["reference"]
-    own = {reference, *(without for _, without in _ablations(record, rows))}
+    own = _relatives(record, rows)
     beside = [label for label in labels_in(record, rows, MAIN) if label not in own]
     others = [label for label in beside if not has_lost_suv(record, label)]
     if reference not in rows or not others:
@@ -164,7 +174,14 @@ def _best_other(record: Mapping[str, Any], rows: Rows) -> str:
 
 
 def _ablations(record: Mapping[str, Any], rows: Rows) -> list[tuple[str, str]]:
-    """The reference with each entry of Table 4 that has its method and settings but lacks a map."""
+    """The reference with each of its relatives that lacks a map."""
+    reference = record["about"]["reference"]
+    maps = {label: set(record["entries"][label]["arguments"].get("maps", ())) for label in _relatives(record, rows)}
+    return [(reference, label) for label in maps if maps[label] < maps[reference]]
+
+
+def _relatives(record: Mapping[str, Any], rows: Rows) -> list[str]:
+    """The reference, and the entries of Table 4 with its method and settings but for maps and budget."""
     reference = record["about"]["reference"]
     if reference not in rows:
         return []
@@ -174,8 +191,8 @@ def _ablations(record: Mapping[str, Any], rows: Rows) -> list[tuple[str, str]]:
         arguments = {name: value for name, value in entry["arguments"].items() if name not in ABOUT_MAPS}
         return entry["method"], arguments
 
-    same = [label for label in labels_in(record, rows, MAIN) if but_for_maps(label) == but_for_maps(reference)]
-    return [(reference, label) for label in same if label != reference]
+    others = [label for label in labels_in(record, rows, MAIN) if label != reference]
+    return [reference, *(label for label in others if but_for_maps(label) == but_for_maps(reference))]
 
 
 def _pairs(record: Mapping[str, Any], rows: Rows) -> list[tuple[str, str]]:
