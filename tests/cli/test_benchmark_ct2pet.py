@@ -67,7 +67,7 @@ label = "CPDM"
 method = "cpdm_pet"
 code = "VQGAN"
 map = "attention map"
-using = { steps = 4 }
+using = { steps = 2 }
 tables = ["cpdm 4"]
 [entry.arguments]
 channels = [8, 24]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from photopeak.metrics.lpips import Lpips
 
 MIPS, FEATURES = "mips.png", "features.png"
+PICTURED_STEPS = 10
+"""Features are drawn of so many steps, however few a method answers in: an early, a middle and a final one."""
 HALF = 0.5
 """The probability from which a segmenter's answer counts as high uptake."""
 
@@ -92,7 +94,7 @@ def ct2pet_pictures(
             pet=study[truth].data[number],
             inside=_plane(body_of(study["ct"]), number),
             aspect=dy / dx,
-            title=f"{record['pictured']['scan']}, slice {number}, {truth}",
+            title=f"{record['pictured']['scan']}, slice {number}, {truth}; {PICTURED_STEPS} steps",
         )
     return files
 
@@ -130,6 +132,7 @@ def _features(plan: "Ct2PetPlan", run: "Run", study: "Study", number: int, out: 
 
     folders = {what: out / "runs" / other.folder for what, other in plan.stands_on(run).items()}
     method: Any = ready(run, folders.get("weights", out / "runs" / run.folder) / WEIGHTS)
+    method = method.using(steps=PICTURED_STEPS)
     method.players.eval()
     facts = {key: value for key, value in study.facts.items() if key not in HIDDEN_FACTS}
     grid, made = study["ct"].grid, list[torch.Tensor]()
