@@ -21,6 +21,7 @@ def test_a_network_sees_the_body_with_a_margin_of_air() -> None:
     ct[2, 33, 40] = FEED.ct_to_network(torch.tensor(-890.0))
     ct[0, 50, 60] = FEED.ct_to_network(torch.tensor(-910.0))
     assert FEED.around(ct) == (slice(12, 42), slice(0, 49))
+    assert FEED.around(ct, 2) == (slice(18, 36), slice(3, 43))
     rows, columns = FEED.around(torch.full((3, 60, 70), AIR))
     assert ct[:, rows, columns].shape == ct.shape
     rows, columns = FEED.around(torch.zeros(3, 60, 70))

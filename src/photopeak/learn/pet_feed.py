@@ -22,8 +22,11 @@ AIR = -1.0
 """Air and no uptake in the network's range; slices are filled up with it."""
 BODY_HU, AIR_WEIGHT = -900.0, 0.2
 """`PetFeed.near`: what is denser counts fully, the air around it a fifth."""
-MARGIN = 8
-"""`PetFeed.around`: pixels of air that a network sees beside the body."""
+MARGIN, ANSWERED = 8, 4
+"""`PetFeed.around`: pixels of air that a network sees beside the body, and those of them that it may answer in.
+
+Beyond, a network meets the frame of its picture, where a convolution sees zeros, which are no air.
+"""
 SMALLEST_SUV = 1e-3
 """A slice whose maximum is less is empty."""
 AIR_HU, LARGEST_HU = -500.0, 32768.0
@@ -161,13 +164,13 @@ class PetFeed:
         index = torch.tensor(range(depth) if numbers is None else list(numbers), dtype=torch.float32)
         return (2 * index / max(depth - 1, 1) - 1)[:, None]
 
-    def around(self, ct: Tensor) -> tuple[slice, slice]:
-        """Rows and columns in which a CT [z, y, x] in the network's range has more than air, and `MARGIN` about them.
+    def around(self, ct: Tensor, margin: int = MARGIN) -> tuple[slice, slice]:
+        """Rows and columns in which a CT [z, y, x] in the network's range has more than air, and a margin about them.
 
         All of them where it is nothing but air.
         """
         dense = (ct > self._air).any(0)
-        return self._reach(dense.any(1)), self._reach(dense.any(0))
+        return self._reach(dense.any(1), margin), self._reach(dense.any(0), margin)
 
     def near(self, ct: Tensor) -> Tensor:
         """How much an error matters, as CT slices [slice, 1, row, column] in the network's range: 1 in a body."""
@@ -179,10 +182,10 @@ class PetFeed:
         return float(self.ct_to_network(torch.tensor(BODY_HU)))
 
     @staticmethod
-    def _reach(dense: Tensor) -> slice:
+    def _reach(dense: Tensor, margin: int) -> slice:
         """From the first to the last that is dense, with the margin."""
         found = torch.nonzero(dense).flatten().tolist() or [0, len(dense) - 1]
-        return slice(max(found[0] - MARGIN, 0), found[-1] + MARGIN + 1)
+        return slice(max(found[0] - margin, 0), found[-1] + margin + 1)
 
 
 def resampled(volume: Volume, grid: Grid) -> Tensor:

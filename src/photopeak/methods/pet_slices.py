@@ -21,7 +21,7 @@ from photopeak.core.units import ANNIHILATION_KEV, Quantity
 from photopeak.learn.feed import to_network
 from photopeak.learn.kept import fingerprint, kept_examples
 from photopeak.learn.learned import Batch
-from photopeak.learn.pet_feed import AIR, PetFeed, resampled
+from photopeak.learn.pet_feed import AIR, ANSWERED, PetFeed, resampled
 from photopeak.methods import method_class
 from photopeak.methods.slice_method import SampledSlices, SliceMethod, as_recorded, middle
 from photopeak.physics.mumap import mu_from_ct
@@ -178,11 +178,13 @@ class PetSlices(SliceMethod):
         volumes = {name: volume[:, rows, columns] for name, volume in volumes.items()}
         device = next((weight.device for weight in self.players.parameters()), torch.device("cpu"))
         condition = {name: value.to(device) for name, value in self.condition(volumes).items()}
-        answers = torch.full((self.samples, *given.shape), AIR)
+        answers, body = torch.full((2, self.samples, *given.shape), AIR)
         for sample, answer in enumerate(answers[..., rows, columns]):
             made = self.answer(condition, stream(self.seed, sample))
             answer.copy_(made[:, : answer.shape[1], : answer.shape[2]])
-        return answers
+        rows, columns = self.feed.around(given, ANSWERED)
+        body[..., rows, columns] = answers[..., rows, columns]
+        return body
 
     @torch.inference_mode()
     def make(self, study: Study) -> Mapping[str, Volume]:
