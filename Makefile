@@ -1,7 +1,7 @@
 # Everything runs in .venv, made on first use and again when its ingredients change.
 PYTHON ?= python3
 READY := .venv/.ready
-BENCHMARKS := projector finder pinhole ring photons scatter simulate slices
+BENCHMARKS := projector finder pinhole ring photons scatter simulate slices synthesize
 
 .PHONY: demo test lint bench bench-peer clean
 

@@ -291,6 +291,9 @@ SECTIONS: dict[str, Callable[[Any], str]] = {
 
 
 TITLES = {
+    "intervals_pet": "CPDM's intervals from CT, in SUV: `benchmarks/intervals.py COHORT --method cpdm_pet --samples 4 "
+    "--truth pet_clean`",
+    "synthesize": "Synthesizing a PET from a CT of 250 slices of 256x256: `benchmarks/synthesize.py`",
     "low_dose_steps": "DiffSPECT-3D by steps: `benchmarks/low_dose.py steps`, one thread, MLEM not counted",
     "low_dose_ct_free": "DiffSPECT-3D without CT: `benchmarks/low_dose.py ct-free`",
     "low_dose_camera": "DiffSPECT-3D on parallel holes, not retrained: `benchmarks/low_dose.py camera`",

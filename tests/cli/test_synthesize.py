@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from photopeak.cli.synthesize import command, synthesize
-from photopeak.cli.synthesize_method import asked_once, ready
+from photopeak.cli.synthesize_method import asked_once, covers, ready
 from photopeak.core import HU, SUV, Grid, Step, Study, Volume
 from photopeak.core.errors import (
     BadArgument,
@@ -241,6 +241,13 @@ def test_what_is_no_ready_method_is_refused(
 def test_the_method_is_that_of_the_weights(weights: Path) -> None:
     made = ready(None, weights, {"samples": 2, "tv": 0.1})
     assert (made.name, made.samples, made.tv) == ("unet_pet", 2, 0.1)
+
+
+def test_the_usual_method_ships_and_is_used_as_it_was_calibrated() -> None:
+    made = ready(None, None, {"seed": 5})
+    assert (made.name, made.steps, made.samples, made.seed) == ("cpdm_pet", 2, 4, 5)
+    assert covers(made)
+    assert not covers(ready(None, None, {"samples": 1}))
 
 
 def test_settings_are_those_of_the_calibration_unless_told_and_else_one_answer(weights: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from photopeak.core import HU, SUV, Grid, Study, Volume
 from photopeak.core.errors import BadArgument, MissingInput
 from photopeak.core.random import stream
+from photopeak.methods import shipped_weights
 from photopeak.methods.attention import Attention
 from photopeak.methods.cpdm import CPDM, CPDMPet, attenuation_map
 from photopeak.methods.heart_slices import heart_of
@@ -204,3 +205,12 @@ def test_latents_of_ct_need_a_code() -> None:
     for use in (lambda: method.using(steps=2)(_body()), lambda: method.batches([_body()], seed=0)):
         with pytest.raises(BadArgument, match="cpdm_pet without a code"):
             use()
+
+
+def test_shipped_weights_answer_in_suv_and_know_for_what_their_sd_is_calibrated() -> None:
+    path = shipped_weights("cpdm_pet")
+    method = CPDMPet.restored(path)
+    assert path.stat().st_size <= 15e6
+    assert (method.compat, method.maps, method.feed.per_slice) == ("", ("attention", "attenuation"), False)
+    assert method.card["calibration"]["using"] == {"samples": 4, "steps": 2, "tv": 0.0}
+    assert method.card["cohort"]["simulated"]
