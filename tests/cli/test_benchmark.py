@@ -133,6 +133,16 @@ def test_what_ships_of_a_heart_has_the_domain_and_the_calibration_of_eight_sampl
     assert asked[-1] == {"samples": 8}, "as it always was, whatever an entry is scored with"
 
 
+def test_too_few_persons_are_told_before_anything_is_trained(run: Command, cohort: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE)
+    write_manifest(cohort, {"a": "train", "b": "train", "c": "test", "d": "validation"}, about={"simulated": True})
+    failed = run("benchmark", recipe, cohort, "-o", tmp_path / "out")
+    assert failed.returncode == 2
+    assert "1 test persons" in failed.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_scan_of_each_person_by_turns(tmp_path: Path) -> None:
     scans = {f"{person}_{state}": Scan("test", person, state) for person in "abc" for state in ("rest", "stress")}
     cohort = Cohort(tmp_path, scans, about={})

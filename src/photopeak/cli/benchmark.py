@@ -42,6 +42,7 @@ def command(
 
     plan = _planned(recipe, quick=quick, only=only)
     _simulate_if_missing(cohort, plan, workers)
+    _require_persons(plan, cohort, split)
     out.mkdir(parents=True, exist_ok=True)
     if isinstance(plan, Ct2PetPlan):
         plan = plan.on(read_manifest(cohort)[1])
@@ -130,6 +131,15 @@ def _simulate_if_missing(folder: Path, plan: "Plan", workers: int) -> None:
         if not about.get("simulated") or all((folder / name / STUDY_FILE).is_file() for name in scans):
             return
     simulate.command(folder, **{"studies": 20, "seed": 0, "matrix": "64", **plan.cohort}, workers=workers, nosc=False)
+
+
+def _require_persons(plan: "Plan", cohort: Path, split: str) -> None:
+    """Raise BadArgument before anything is trained, if there are too few persons to train on or to score."""
+    from photopeak.io.cohort import open_cohort
+
+    studies = open_cohort(cohort, mmap=True)
+    part_of(studies, "train", plan.train_persons)
+    part_of(studies, split, **plan.scored)
 
 
 def _tier(plan: "Plan", workers: int) -> str:
