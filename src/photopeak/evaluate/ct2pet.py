@@ -117,6 +117,8 @@ def dice(found: Tensor, wanted: Tensor) -> float:
     ------
     BadArgument : nothing wanted, other shapes, or no masks.
     """
+    from monai.metrics import compute_dice
+
     if found.dtype != torch.bool or wanted.dtype != torch.bool or found.shape != wanted.shape or not wanted.any():
         raise BadArgument(
             f"masks of {tuple(found.shape)} {found.dtype} and {tuple(wanted.shape)} {wanted.dtype}, "
@@ -124,7 +126,7 @@ def dice(found: Tensor, wanted: Tensor) -> float:
             needed="two bool masks of one shape, the second with a voxel",
             remedy="Threshold them; leave out what has nothing to be found.",
         )
-    return 2 * int((found & wanted).sum()) / int(found.sum() + wanted.sum())
+    return float(compute_dice(found[None, None], wanted[None, None]))
 
 
 def has_lost_suv(record: Mapping[str, Any], label: str) -> bool:

@@ -178,13 +178,13 @@ class PetSlices(SliceMethod):
         volumes = {name: volume[:, rows, columns] for name, volume in volumes.items()}
         device = next((weight.device for weight in self.players.parameters()), torch.device("cpu"))
         condition = {name: value.to(device) for name, value in self.condition(volumes).items()}
-        answers, body = torch.full((2, self.samples, *given.shape), AIR)
+        answers = torch.full((self.samples, *given.shape), AIR)
         for sample, answer in enumerate(answers[..., rows, columns]):
             made = self.answer(condition, stream(self.seed, sample))
             answer.copy_(made[:, : answer.shape[1], : answer.shape[2]])
-        rows, columns = self.feed.around(given, ANSWERED)
-        body[..., rows, columns] = answers[..., rows, columns]
-        return body
+        beyond = torch.ones(given.shape[1:], dtype=torch.bool)
+        beyond[self.feed.around(given, ANSWERED)] = False
+        return answers.masked_fill(beyond, AIR)
 
     @torch.inference_mode()
     def make(self, study: Study) -> Mapping[str, Volume]:
